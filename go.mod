@@ -1,0 +1,3 @@
+module github.com/pilotexec/pilot
+
+go 1.26

@@ -1,0 +1,279 @@
+// Package model holds the plain data of a pilot run: what is asked for, what
+// was seen, and what is concluded. It imports nothing of the kernel and builds
+// on any system, so that decisions and reports can be tested anywhere.
+//
+// The words are those of docs/ARCHITECTURE.md: origin, snapshot, seed, world,
+// phantom, action, trial, control, effect, verdict.
+package model
+
+import "time"
+
+// Version is the version of the JSON encoding of a [Report].
+const Version = 1
+
+// A Member is one node of the cluster: a running process, or a node that is
+// down and known only by its data directories and command line.
+type Member struct {
+	Name string `json:"name"`
+	// PID is the process in the agent's pid namespace, 0 when the member is down.
+	PID int `json:"pid,omitempty"`
+	// StartTime is field 22 of /proc/PID/stat, in clock ticks since boot. With
+	// PID it identifies the process.
+	StartTime uint64   `json:"start_time,omitempty"`
+	Exe       string   `json:"exe,omitempty"`
+	Args      []string `json:"args,omitempty"`
+	// Data are the absolute paths of directories, or of single files, that the
+	// world gets a writable copy of.
+	Data []string `json:"data,omitempty"`
+}
+
+// Down reports whether m has no running process.
+func (m Member) Down() bool { return m.PID == 0 }
+
+// A Probe is a command that is run in the trial and in the control world,
+// before and after the action. It passes when it exits with status 0.
+type Probe struct {
+	Name    string        `json:"name"`
+	Command []string      `json:"command"`
+	Timeout time.Duration `json:"timeout,omitempty"`
+}
+
+// A Spec is everything a run needs to know, with defaults filled in.
+type Spec struct {
+	Members []Member `json:"members"`
+	// Action is the command under test, and Dir and Env where it starts.
+	Action []string `json:"action"`
+	Dir    string   `json:"dir"`
+	Env    []string `json:"-"`
+	Probes []Probe  `json:"probes,omitempty"`
+	// MaxPause bounds how long production may be stopped.
+	MaxPause time.Duration `json:"max_pause"`
+	// Timeout bounds the action and the wait for quiet after it.
+	Timeout time.Duration `json:"timeout"`
+	// Settle is how long the world is watched after the action ended.
+	Settle time.Duration `json:"settle"`
+}
+
+// A Refusal says why something cannot be piloted. It is found before anything
+// is stopped.
+type Refusal struct {
+	Member string `json:"member,omitempty"`
+	PID    int    `json:"pid,omitempty"`
+	// Object is a descriptor ("fd 7"), an address range or a property.
+	Object string `json:"object"`
+	// Kind is the kernel's name of the object, such as "anon_inode:[io_uring]".
+	Kind string `json:"kind"`
+	Why  string `json:"why"`
+	// Hint is what the user can do about it.
+	Hint string `json:"hint,omitempty"`
+}
+
+// A Gap is something the world does not have, or has otherwise than the
+// origin: a declared loss of fidelity.
+type Gap struct {
+	Member string `json:"member,omitempty"`
+	Object string `json:"object"`
+	Detail string `json:"detail"`
+}
+
+// Pause tells where the time went while production was stopped.
+type Pause struct {
+	Total   time.Duration `json:"total_ns"`
+	Stop    time.Duration `json:"stop_ns"`    // interrupting every thread
+	Capture time.Duration `json:"capture_ns"` // registers, descriptors, sockets, pipes
+	Fork    time.Duration `json:"fork_ns"`    // copying the page tables
+	Files   time.Duration `json:"files_ns"`   // the part of the data image that needs the pause
+	Release time.Duration `json:"release_ns"`
+	Threads int           `json:"threads"`
+	Objects int           `json:"objects"` // open file descriptions captured
+	// Connections counts TCP connections with both ends inside the cluster.
+	Connections int `json:"connections"`
+	// Outside counts TCP connections to processes that are not members.
+	Outside int `json:"outside"`
+}
+
+// An Exit says how a process ended.
+type Exit struct {
+	Code   int           `json:"code"`
+	Signal string        `json:"signal,omitempty"` // such as "SIGSEGV", empty when it exited
+	At     time.Duration `json:"at_ns"`            // since the world was released
+}
+
+// OK reports whether the process ended by exit(0).
+func (e *Exit) OK() bool { return e != nil && e.Code == 0 && e.Signal == "" }
+
+// A Process is one process of a world.
+type Process struct {
+	// PID is the process id as the world sees it; for a phantom it is its origin's.
+	PID    int    `json:"pid"`
+	Parent int    `json:"parent,omitempty"`
+	Member string `json:"member,omitempty"`
+	// Phantom is set for a process forked from production; others were started
+	// in the world.
+	Phantom bool          `json:"phantom,omitempty"`
+	Args    []string      `json:"args,omitempty"`
+	Started time.Duration `json:"started_ns"`
+	// Exit is nil while the process runs.
+	Exit *Exit `json:"exit,omitempty"`
+	// Output is the end of what it wrote to stdout and stderr.
+	Output []string `json:"output,omitempty"`
+}
+
+// A CommandResult is the outcome of the action or of a probe.
+type CommandResult struct {
+	Exit *Exit `json:"exit,omitempty"` // nil when it did not end in time
+	// Err says why the command could not be started, or is empty.
+	Err      string        `json:"error,omitempty"`
+	Output   string        `json:"output,omitempty"` // stdout and stderr, the last 64 KiB
+	Duration time.Duration `json:"duration_ns"`
+}
+
+// OK reports whether the command ran and ended with status 0.
+func (r CommandResult) OK() bool { return r.Err == "" && r.Exit.OK() }
+
+// A ProbeResult pairs the outcomes of one probe in one world.
+type ProbeResult struct {
+	Name    string        `json:"name"`
+	Command []string      `json:"command"`
+	Before  CommandResult `json:"before"`
+	After   CommandResult `json:"after"`
+}
+
+// A FileChange is one path below a data directory that differs between the
+// snapshot's image and the world at its end.
+type FileChange struct {
+	Sign   string `json:"sign"` // "+", "~" or "-"
+	Path   string `json:"path"`
+	Member string `json:"member,omitempty"`
+	Old    int64  `json:"old_size,omitempty"`
+	New    int64  `json:"new_size,omitempty"`
+}
+
+// A World is what was observed in one world.
+type World struct {
+	Name string `json:"name"` // "trial" or "control"
+	// Action is nil in the control.
+	Action    *CommandResult `json:"action,omitempty"`
+	Processes []Process      `json:"processes"`
+	Probes    []ProbeResult  `json:"probes,omitempty"`
+	Files     []FileChange   `json:"files,omitempty"`
+	// Incomplete names what could not be observed. A pass is then impossible.
+	Incomplete []string `json:"incomplete,omitempty"`
+	// DeadlineHit is set when the run's timeout ended the world.
+	DeadlineHit bool          `json:"deadline_hit,omitempty"`
+	Spawn       time.Duration `json:"spawn_ns"`
+	Lifetime    time.Duration `json:"lifetime_ns"`
+}
+
+// Status is the verdict's one word.
+type Status string
+
+// The three verdicts. What is not proven is unknown, never pass.
+const (
+	Pass    Status = "pass"
+	Fail    Status = "fail"
+	Unknown Status = "unknown"
+)
+
+// Severity orders findings.
+type Severity string
+
+// Severities, gravest first. An error makes a verdict fail, an unproven makes
+// it unknown, the others do not change it.
+const (
+	Error    Severity = "error"
+	Unproven Severity = "unproven"
+	Warning  Severity = "warning"
+	Info     Severity = "info"
+)
+
+// Evidence is one quoted fact.
+type Evidence struct {
+	Source string `json:"source"` // "log", "exit", "probe", "file"
+	Text   string `json:"text"`
+}
+
+// A Finding is one thing that a rule noticed.
+type Finding struct {
+	Rule     string     `json:"rule"`
+	Severity Severity   `json:"severity"`
+	Member   string     `json:"member,omitempty"`
+	PID      int        `json:"pid,omitempty"`
+	Message  string     `json:"message"`
+	Evidence []Evidence `json:"evidence,omitempty"`
+	// Control says how the same thing looked in the control world.
+	Control string `json:"control,omitempty"`
+}
+
+// An Effect is something the recovery did that outlives it.
+type Effect struct {
+	Sign   string `json:"sign"` // + created, ~ changed, - removed, ! tried to leave, x failed, ? unknown
+	Kind   string `json:"kind"` // "file", "process"
+	Object string `json:"object"`
+	Member string `json:"member,omitempty"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// A Difference compares one observation of the trial with the control.
+type Difference struct {
+	What    string `json:"what"`
+	Trial   string `json:"trial"`
+	Control string `json:"control"`
+}
+
+// A Verdict is the answer: five parts, always.
+type Verdict struct {
+	Status      Status       `json:"status"`
+	Reason      string       `json:"reason"` // one sentence
+	Findings    []Finding    `json:"findings"`
+	Effects     []Effect     `json:"effects"`
+	NotCovered  []Gap        `json:"not_covered"`
+	Differences []Difference `json:"differences"`
+}
+
+// A Report is a finished run, as it is stored and shown.
+type Report struct {
+	Version  int           `json:"version"`
+	ID       string        `json:"id"`
+	Tool     string        `json:"tool"` // pilot's version
+	Host     string        `json:"host"`
+	Started  time.Time     `json:"started"`
+	Duration time.Duration `json:"duration_ns"`
+	Spec     Spec          `json:"spec"`
+	Pause    Pause         `json:"pause"`
+	Trial    World         `json:"trial"`
+	Control  World         `json:"control"`
+	Verdict  Verdict       `json:"verdict"`
+	// Leftovers names what could not be erased at the end; normally empty.
+	Leftovers []string `json:"leftovers,omitempty"`
+}
+
+// An Observation is the input of the verdict.
+type Observation struct {
+	Spec    Spec
+	Trial   World
+	Control World
+	Gaps    []Gap
+}
+
+// A Diagnosis is what `pilot doctor` says of one process.
+type Diagnosis struct {
+	Member    Member    `json:"member"`
+	Threads   int       `json:"threads"`
+	Resident  int64     `json:"resident_bytes"`
+	Objects   []Object  `json:"objects"`
+	Refusals  []Refusal `json:"refusals"`
+	Gaps      []Gap     `json:"gaps"`
+	DataBytes int64     `json:"data_bytes"`
+	// Predicted is the expected share of the pause.
+	Predicted time.Duration `json:"predicted_pause_ns"`
+}
+
+// An Object is one row of doctor's table: a kind of kernel object, how many of
+// them the process holds, and whether a world can have it.
+type Object struct {
+	Kind   string `json:"kind"`
+	Count  int    `json:"count"`
+	Status string `json:"status"` // "ok", "emulated" or "refused"
+	Detail string `json:"detail,omitempty"`
+}
