@@ -1,0 +1,109 @@
+//go:build linux
+
+package image
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pilotexec/pilot/internal/sys"
+)
+
+// look describes everything below root that a copy must keep, one line a name.
+// It is written without the package's own walk.
+func look(t testing.TB, root string) map[string]string {
+	t.Helper()
+	lines := map[string]string{}
+	links := map[uint64][]string{}
+	var paths []string
+	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		paths = append(paths, path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stats := map[string]*syscall.Stat_t{}
+	for _, path := range paths {
+		var st syscall.Stat_t
+		if err := syscall.Lstat(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		if st.Mode&syscall.S_IFMT == syscall.S_IFSOCK {
+			continue
+		}
+		stats[path] = &st
+		links[st.Ino] = append(links[st.Ino], strings.TrimPrefix(path, root))
+	}
+	for path, st := range stats {
+		xattrs, err := sys.Xattrs(path, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.SortFunc(xattrs, func(a, b sys.Xattr) int { return strings.Compare(a.Name, b.Name) })
+		line := fmt.Sprintf("mode %o owner %d:%d mtime %v xattrs %q", st.Mode, st.Uid, st.Gid, st.Mtim, xattrs)
+		switch st.Mode & syscall.S_IFMT {
+		case syscall.S_IFREG:
+			line += fmt.Sprintf(" size %d atime %v links %d %q", st.Size, st.Atim, st.Nlink, links[st.Ino])
+		case syscall.S_IFLNK:
+			target, err := os.Readlink(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			line += " -> " + target
+		}
+		lines[strings.TrimPrefix(path, root)] = line
+	}
+	return lines
+}
+
+// mustEqual fails unless the trees a and b are the same in every byte and
+// attribute. anyLinks is for trees with names outside of what is compared.
+func mustEqual(t testing.TB, a, b string) {
+	t.Helper()
+	x, y := look(t, a), look(t, b)
+	for rel, line := range x {
+		if y[rel] != line {
+			t.Errorf("%s%s\nsource: %s\ncopy:   %s", a, rel, line, y[rel])
+		}
+		if strings.Contains(line, " size ") {
+			sameBytes(t, a+rel, b+rel)
+		}
+	}
+	for rel := range y {
+		if x[rel] == "" {
+			t.Errorf("%s%s is only in the copy", a, rel)
+		}
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+func sameBytes(t testing.TB, a, b string) {
+	t.Helper()
+	x, err := os.ReadFile(a)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	y, err := os.ReadFile(b)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if !bytes.Equal(x, y) {
+		at := 0
+		for at < min(len(x), len(y)) && x[at] == y[at] {
+			at++
+		}
+		t.Errorf("%s (%d bytes) and %s (%d bytes) differ at %d", a, len(x), b, len(y), at)
+	}
+}

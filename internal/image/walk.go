@@ -1,0 +1,162 @@
+//go:build linux
+
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/sys"
+)
+
+// A found is one name that a walk met. It is valid during the visit.
+type found struct {
+	root string
+	rel  string // below root, empty for root itself
+	dir  sys.FD // the directory that holds it
+	name string // in dir
+	fi   sys.FileInfo
+	at   time.Time // before fi was taken
+}
+
+// path is for messages; the walk itself uses dir and name.
+func (f *found) path() string { return join(f.root, f.rel) }
+
+// procPath is a path for calls that take no directory descriptor. It cannot be
+// led astray by a rename of a directory above.
+func (f *found) procPath() string {
+	return "/proc/self/fd/" + strconv.Itoa(int(f.dir)) + "/" + f.name
+}
+
+func join(root, rel string) string {
+	if rel == "" {
+		return root
+	}
+	return root + "/" + rel
+}
+
+// A walker visits root and all below it, directories before what they hold, and
+// follows mounts but not symbolic links.
+type walker struct {
+	im   *Image // set when root is a source
+	root string
+	// live tolerates that names vanish or change their type during the walk.
+	live  bool
+	visit func(*found) error
+
+	n   int
+	buf [16 << 10]byte
+}
+
+// run walks. The error names the path it happened at. A root that is not there
+// is ErrGone, or nothing at all in a live walk.
+func (w *walker) run(ctx context.Context) error {
+	parent, name := filepath.Split(w.root)
+	dir, err := sys.OpenQuiet(atCWD, parent, syscall.O_DIRECTORY)
+	if err == nil {
+		defer dir.Close()
+		f := found{root: w.root, dir: dir, name: name, at: time.Now()}
+		f.fi, err = sys.FstatAt(dir, name)
+		if err == nil {
+			return w.one(ctx, &f)
+		}
+	}
+	if vanished(err) {
+		if w.live {
+			return nil
+		}
+		return fmt.Errorf("source %s: %w", w.root, ErrGone)
+	}
+	return fmt.Errorf("walk %s: %w", w.root, err)
+}
+
+func (w *walker) one(ctx context.Context, f *found) error {
+	if w.n++; w.n%64 == 0 {
+		if err := checkBudget(ctx); err != nil {
+			return err
+		}
+	}
+	if w.im != nil && idOf(&f.fi) == w.im.self {
+		return fmt.Errorf("%s: the image's own directory lies in a source: %w", f.path(), ErrRefused)
+	}
+	if err := w.visit(f); err != nil {
+		return w.at(f, err)
+	}
+	if f.fi.Type() == syscall.S_IFDIR {
+		return w.children(ctx, f)
+	}
+	return nil
+}
+
+func (w *walker) children(ctx context.Context, f *found) error {
+	fd, err := sys.OpenQuiet(f.dir, f.name, syscall.O_DIRECTORY|syscall.O_NOFOLLOW)
+	if err != nil {
+		return w.at(f, err)
+	}
+	defer fd.Close()
+	names, err := sys.ReadNames(fd, w.buf[:])
+	if err != nil {
+		return w.at(f, err)
+	}
+	for _, name := range names {
+		rel := name
+		if f.rel != "" {
+			rel = f.rel + "/" + name
+		}
+		c := found{root: f.root, rel: rel, dir: fd, name: name, at: time.Now()}
+		if c.fi, err = sys.FstatAt(fd, name); err != nil {
+			if err := w.at(&c, err); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := w.one(ctx, &c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// at adds f's path to err once, and forgives what a live walk may meet.
+func (w *walker) at(f *found, err error) error {
+	var done *pathError
+	switch {
+	case err == nil || w.live && vanished(err):
+		return nil
+	case errors.As(err, &done) || errors.Is(err, ErrBudget):
+		return err
+	case vanished(err):
+		err = fmt.Errorf("%w (%w)", ErrForeign, err)
+	}
+	return &pathError{f.path(), err}
+}
+
+// A pathError locates an error in a source.
+type pathError struct {
+	path string
+	err  error
+}
+
+func (e *pathError) Error() string { return e.path + ": " + e.err.Error() }
+func (e *pathError) Unwrap() error { return e.err }
+
+// vanished reports whether err says that a name is gone or is something else now.
+func vanished(err error) bool {
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) ||
+		errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ESTALE) || errors.Is(err, syscall.ENXIO)
+}
+
+// checkBudget returns ErrBudget when ctx's deadline passed, or ctx's own error
+// when it was cancelled.
+func checkBudget(ctx context.Context) error {
+	err := ctx.Err()
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", ErrBudget, err)
+	}
+	return err
+}
