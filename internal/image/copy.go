@@ -146,6 +146,7 @@ func (c *copier) copyData(from, to int64) error {
 			return err
 		case err != nil: // EXDEV, EOPNOTSUPP, EINVAL, ...
 			c.noRange = true
+			continue
 		case n == 0:
 			return nil // src was truncated
 		}

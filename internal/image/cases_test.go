@@ -1,0 +1,326 @@
+//go:build linux
+
+package image
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/sys"
+)
+
+// onEach runs a test on every file system, in an empty directory.
+func onEach(t *testing.T, test func(t *testing.T, base string)) {
+	for _, fs := range fileSystems(t) {
+		t.Run(fs.name, func(t *testing.T) { test(t, fs.dir(t)) })
+	}
+}
+
+// frozen prepares and freezes sources.
+func frozen(t testing.TB, base string, sources ...string) *Image {
+	t.Helper()
+	im, err := Prepare(context.Background(), filepath.Join(base, "image"), sources)
+	must(t, err)
+	must(t, im.Freeze(context.Background(), nil, nil))
+	return im
+}
+
+func world(t testing.TB, im *Image, dir string) *Tree {
+	t.Helper()
+	tree, err := im.World(context.Background(), dir)
+	must(t, err)
+	return tree
+}
+
+// age waits until nothing just written counts as too young to tell.
+func age() { time.Sleep(racyWindow + 2*tick) }
+
+func TestSourcesOverlapAndSingleFiles(t *testing.T) {
+	onEach(t, func(t *testing.T, base string) {
+		src := filepath.Join(base, "src")
+		write(t, src+"/data/wal/0.wal", "wal")
+		write(t, src+"/log/server.log", "log")
+		write(t, src+"/log/other.log", "other")
+		must(t, os.Link(src+"/data/wal/0.wal", src+"/log/linked"))
+		must(t, os.Symlink("data", src+"/current"))
+		im := frozen(t, base, src+"/data/wal", src+"/log/server.log", src+"/data", src+"/current", src+"/log/linked")
+		tree := world(t, im, base+"/world")
+		if len(tree.Roots) != 5 || tree.Roots[3].Path != tree.Roots[2].Path || tree.Roots[0].Path != tree.Roots[2].Path+"/wal" {
+			t.Fatalf("roots %v", tree.Roots)
+		}
+		sameBytes(t, src+"/log/server.log", tree.Roots[1].Path)
+		write(t, tree.Roots[4].Path, "changed through the link")
+		sameBytes(t, tree.Roots[4].Path, tree.Roots[0].Path+"/0.wal")
+		if got, err := os.ReadFile(src + "/data/wal/0.wal"); err != nil || string(got) != "wal" {
+			t.Fatalf("the source reads %q, %v", got, err)
+		}
+	})
+}
+
+func TestMountBelowSource(t *testing.T) {
+	base := t.TempDir()
+	write(t, base+"/src/disk/hidden", "hidden")
+	if err := syscall.Mount("none", base+"/src/disk", "tmpfs", 0, ""); err != nil {
+		privileged(t, "mount: %v", err)
+	}
+	t.Cleanup(func() { must(t, syscall.Unmount(base+"/src/disk", 0)) })
+	write(t, base+"/src/disk/shown", "shown")
+	im := frozen(t, base, base+"/src")
+	mustEqual(t, base+"/src", world(t, im, base+"/world").Roots[0].Path)
+}
+
+func TestSpecialFiles(t *testing.T) {
+	base := t.TempDir()
+	write(t, base+"/src/file", "x")
+	must(t, syscall.Mkfifo(base+"/src/fifo", 0o640))
+	l, err := net.Listen("unix", base+"/src/sock")
+	must(t, err)
+	defer l.Close()
+	must(t, os.Symlink("/nowhere", base+"/src/dangling"))
+	im := frozen(t, base, base+"/src")
+	mustEqual(t, base+"/src", world(t, im, base+"/world").Roots[0].Path)
+	if got := im.Stats().Skipped; !slices.Equal(got, []string{base + "/src/sock"}) {
+		t.Errorf("skipped %v", got)
+	}
+}
+
+// TestStoreAfterPass stores to a page that was dirty, and mapped, before the
+// live pass: no timestamp tells.
+func TestStoreAfterPass(t *testing.T) {
+	for _, unmapped := range []bool{true, false} {
+		onEach(t, func(t *testing.T, base string) {
+			path := base + "/src/f"
+			write(t, path, strings.Repeat("a", 8192))
+			f, err := os.OpenFile(path, os.O_RDWR, 0)
+			must(t, err)
+			defer f.Close()
+			mem, err := syscall.Mmap(int(f.Fd()), 0, 8192, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+			must(t, err)
+			mem[5000] = 'b'
+			age()
+			im, err := Prepare(context.Background(), base+"/image", []string{base + "/src"})
+			must(t, err)
+			must(t, im.Settle(context.Background()))
+			mem[5000] = 'c'
+			writable := []string{path}
+			if unmapped {
+				must(t, syscall.Munmap(mem))
+				writable = nil
+			} else {
+				defer syscall.Munmap(mem)
+			}
+			must(t, im.Freeze(context.Background(), writable, nil))
+			mustEqual(t, base+"/src", world(t, im, base+"/world").Roots[0].Path)
+		})
+	}
+}
+
+func TestUnchangedFilesAreNotReadAgain(t *testing.T) {
+	base := t.TempDir()
+	for _, name := range []string{"a", "b", "c"} {
+		write(t, base+"/src/"+name, strings.Repeat(name, 100000))
+	}
+	age()
+	im, err := Prepare(context.Background(), base+"/image", []string{base + "/src"})
+	must(t, err)
+	must(t, os.Rename(base+"/src/a", base+"/src/z")) // moves ctime, changes no byte
+	f, err := os.OpenFile(base+"/src/b", os.O_WRONLY, 0)
+	must(t, err)
+	_, err = f.WriteAt([]byte("new"), 70000)
+	must(t, errors.Join(err, f.Close()))
+	must(t, im.Freeze(context.Background(), nil, nil))
+	if got := im.Stats().Freeze; got.Files != 2 || got.Copied > block {
+		t.Errorf("freeze did %+v, want two files compared and one block copied", got)
+	}
+	mustEqual(t, base+"/src", world(t, im, base+"/world").Roots[0].Path)
+}
+
+func TestSparseStaysSparse(t *testing.T) {
+	base := t.TempDir()
+	path := base + "/src/wal"
+	write(t, path, strings.Repeat("w", 1<<20))
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(t, err)
+	defer f.Close()
+	must(t, syscall.Fallocate(int(f.Fd()), 0, 0, 64<<20))
+	im, err := Prepare(context.Background(), base+"/image", []string{base + "/src"})
+	must(t, err)
+	const punch = 0x03 // FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
+	must(t, syscall.Fallocate(int(f.Fd()), punch, 4096, 900<<10))
+	must(t, im.Freeze(context.Background(), nil, nil))
+	tree := world(t, im, base+"/world")
+	mustEqual(t, base+"/src", tree.Roots[0].Path)
+	fi, err := sys.Stat(tree.Roots[0].Path + "/wal")
+	must(t, err)
+	if fi.Blocks*512 > 512<<10 {
+		t.Errorf("the copy has %d KiB allocated, want less than 512", fi.Blocks/2)
+	}
+}
+
+func TestDeletedFile(t *testing.T) {
+	onEach(t, func(t *testing.T, base string) {
+		write(t, base+"/src/kept", "kept")
+		f, err := os.Create(base + "/src/tmp")
+		must(t, err)
+		defer f.Close()
+		im, err := Prepare(context.Background(), base+"/image", []string{base + "/src"})
+		must(t, err)
+		must(t, os.Remove(base+"/src/tmp"))
+		_, err = f.WriteString("unlinked")
+		must(t, err)
+		fd := procFD(f)
+		must(t, im.Freeze(context.Background(), nil, map[string]string{fd: "fd"}))
+		tree := world(t, im, base+"/world")
+		sameBytes(t, fd, tree.Deleted["fd"])
+		mustEqual(t, base+"/src", tree.Roots[0].Path)
+	})
+}
+
+func TestErrors(t *testing.T) {
+	ctx := context.Background()
+	base := t.TempDir()
+	write(t, base+"/src/f", "x")
+	write(t, base+"/full/f", "x")
+	for _, tc := range []struct {
+		name, dir, source, says string
+		want                    error
+	}{
+		{"missing", "image", "absent", base + "/absent", ErrGone},
+		{"image in source", "src/image", "src", base + "/src", ErrRefused},
+		{"source in image", ".", "src", "not empty", nil},
+		{"not empty", "full", "src", "not empty", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := Prepare(ctx, filepath.Join(base, tc.dir), []string{filepath.Join(base, tc.source)})
+			if err == nil || !strings.Contains(err.Error(), tc.says) || tc.want != nil && !errors.Is(err, tc.want) {
+				t.Errorf("error %v, want %v naming %q", err, tc.want, tc.says)
+			}
+		})
+	}
+	if _, err := os.Stat(base + "/src/f"); err != nil {
+		t.Error(err)
+	}
+
+	im, err := Prepare(ctx, base+"/image", []string{base + "/src"})
+	must(t, err)
+	late, cancel := context.WithTimeout(ctx, -1)
+	defer cancel()
+	if err := im.Freeze(late, nil, nil); !errors.Is(err, ErrBudget) {
+		t.Errorf("late Freeze: %v, want ErrBudget", err)
+	}
+	if _, err := im.World(ctx, base+"/world"); err == nil {
+		t.Error("a world of an image that is not frozen")
+	}
+	must(t, os.Rename(base+"/src", base+"/moved"))
+	must(t, im.Settle(ctx))
+	if err := im.Freeze(ctx, nil, nil); !errors.Is(err, ErrGone) || !strings.Contains(err.Error(), base+"/src") {
+		t.Errorf("Freeze without the source: %v, want ErrGone", err)
+	}
+	must(t, os.Rename(base+"/moved", base+"/src"))
+	must(t, im.Freeze(ctx, nil, nil)) // an image outlives failed tries
+	mustEqual(t, base+"/src", world(t, im, base+"/world").Roots[0].Path)
+	if err := im.Settle(ctx); !errors.Is(err, errFrozen) {
+		t.Errorf("Settle after Freeze: %v", err)
+	}
+}
+
+func TestSpace(t *testing.T) {
+	if _, err := checkSpace(t.TempDir(), math.MaxInt64/2); !errors.Is(err, ErrSpace) || !strings.Contains(err.Error(), "MiB, have ") {
+		t.Errorf("error %v, want ErrSpace with numbers", err)
+	}
+	if got := needed(100 << 20); got != 174<<20 {
+		t.Errorf("needed(100 MiB) = %d MiB", got>>20)
+	}
+}
+
+// TestDiskFull fills the file system of the copy half-way.
+func TestDiskFull(t *testing.T) {
+	base := t.TempDir()
+	must(t, os.Mkdir(base+"/small", 0o700))
+	if err := syscall.Mount("none", base+"/small", "tmpfs", 0, "size=80m"); err != nil {
+		privileged(t, "mount: %v", err)
+	}
+	t.Cleanup(func() { must(t, syscall.Unmount(base+"/small", 0)) })
+	write(t, base+"/src/a", strings.Repeat("a", 4<<20))
+	im := &Image{dir: base + "/small/image", inodes: map[inodeID]*inode{}, devs: map[uint64]*device{}, buf: newBuffers()}
+	im.cur = &im.stats.Prepare
+	must(t, os.Mkdir(im.dir, 0o700))
+	write(t, base+"/small/ballast", strings.Repeat("b", 78<<20))
+	must(t, im.resolve([]string{base + "/src"}))
+	if err := im.live(context.Background()); !errors.Is(err, ErrSpace) || !strings.Contains(err.Error(), base+"/src/a") {
+		t.Errorf("error %v, want ErrSpace naming the file", err)
+	}
+	_, err := Prepare(context.Background(), base+"/small/new", []string{base + "/src"})
+	if !errors.Is(err, ErrSpace) {
+		t.Errorf("Prepare: %v, want ErrSpace", err)
+	}
+	if _, err := os.Stat(base + "/small/new"); !os.IsNotExist(err) {
+		t.Errorf("the partial copy is still there: %v", err)
+	}
+}
+
+func TestDiff(t *testing.T) {
+	onEach(t, func(t *testing.T, base string) {
+		src := base + "/src"
+		for _, name := range []string{"append", "same size", "touched", "gone", "mode", "dir/moved", "mapped", "kept"} {
+			write(t, filepath.Join(src, name), strings.Repeat("x", 100000))
+		}
+		must(t, os.Symlink("a", src+"/link"))
+		im := frozen(t, base, src)
+		tree := world(t, im, base+"/world")
+		w := tree.Roots[0].Path
+		f, err := os.OpenFile(w+"/append", os.O_WRONLY|os.O_APPEND, 0)
+		must(t, err)
+		_, err = f.WriteString("more")
+		must(t, errors.Join(err, f.Close()))
+		write(t, w+"/same size", strings.Repeat("x", 99999)+"y")
+		write(t, w+"/touched", strings.Repeat("x", 100000))
+		must(t, os.Remove(w+"/gone"))
+		must(t, os.Chmod(w+"/mode", 0o600))
+		must(t, os.Rename(w+"/dir/moved", w+"/new"))
+		must(t, os.Remove(w+"/link"))
+		must(t, os.Symlink("b", w+"/link"))
+		m, err := os.OpenFile(w+"/mapped", os.O_RDWR, 0)
+		must(t, err)
+		defer m.Close()
+		mem, err := syscall.Mmap(int(m.Fd()), 0, 4096, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+		must(t, err)
+		mem[17] = 'y'
+		must(t, syscall.Munmap(mem))
+		got, err := im.Diff(context.Background(), tree)
+		must(t, err)
+		const n = 100000
+		want := []model.FileChange{
+			{Sign: "~", Path: src + "/append", Old: n, New: n + 4},
+			{Sign: "-", Path: src + "/dir/moved", Old: n},
+			{Sign: "-", Path: src + "/gone", Old: n},
+			{Sign: "~", Path: src + "/link"},
+			{Sign: "~", Path: src + "/mapped", Old: n, New: n},
+			{Sign: "~", Path: src + "/mode", Old: n, New: n},
+			{Sign: "+", Path: src + "/new", New: n},
+			{Sign: "~", Path: src + "/same size", Old: n, New: n},
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got  %v\nwant %v", got, want)
+		}
+	})
+}
+
+// privileged skips a test that needs root, or fails it where root is promised.
+func privileged(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("PILOT_REQUIRE_PRIVILEGED") != "" {
+		t.Fatalf("privileged test cannot run: "+format, args...)
+	}
+	t.Skipf("needs privileges: "+format, args...)
+}
