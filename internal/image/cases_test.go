@@ -110,8 +110,7 @@ func TestStoreAfterPass(t *testing.T) {
 			age()
 			im, err := Prepare(context.Background(), base+"/image", []string{base + "/src"})
 			must(t, err)
-			must(t, im.Settle(context.Background()))
-			mem[5000] = 'c'
+			mem[5000] = 'c' // no Settle before: its syncfs would do the flush
 			writable := []string{path}
 			if unmapped {
 				must(t, syscall.Munmap(mem))
@@ -143,6 +142,27 @@ func TestUnchangedFilesAreNotReadAgain(t *testing.T) {
 		t.Errorf("freeze did %+v, want two files compared and one block copied", got)
 	}
 	mustEqual(t, base+"/src", world(t, im, base+"/world").Roots[0].Path)
+}
+
+func TestClone(t *testing.T) {
+	for _, kind := range []string{"xfs", "btrfs"} {
+		t.Run(kind, func(t *testing.T) {
+			top := loopFS(t, kind)
+			if top == "" {
+				t.Skip("no file system with FICLONE")
+			}
+			write(t, top+"/src/f", strings.Repeat("f", 100001))
+			im, err := Prepare(context.Background(), top+"/image", []string{top + "/src"})
+			must(t, err)
+			must(t, os.Truncate(top+"/src/f", 8192)) // aligned: FICLONE alone would keep the tail
+			write(t, top+"/src/g", "new")
+			must(t, im.Freeze(context.Background(), nil, nil))
+			mustEqual(t, top+"/src", world(t, im, top+"/world").Roots[0].Path)
+			if s := im.Stats(); s.Prepare.Cloned != 1 || s.Freeze.Cloned != 2 || s.Prepare.Copied+s.Freeze.Copied != 0 {
+				t.Errorf("stats %+v, want one and two files cloned and nothing copied", s)
+			}
+		})
+	}
 }
 
 func TestSparseStaysSparse(t *testing.T) {
@@ -231,6 +251,40 @@ func TestErrors(t *testing.T) {
 	mustEqual(t, base+"/src", world(t, im, base+"/world").Roots[0].Path)
 	if err := im.Settle(ctx); !errors.Is(err, errFrozen) {
 		t.Errorf("Settle after Freeze: %v", err)
+	}
+}
+
+// A meddler is a context that runs itself whenever it is asked for its error.
+type meddler struct {
+	context.Context
+	meddle func()
+}
+
+func (m meddler) Err() error {
+	m.meddle()
+	return nil
+}
+
+// TestForeignWriter writes while production is said to be stopped.
+func TestForeignWriter(t *testing.T) {
+	onEach(t, func(t *testing.T, base string) {
+		write(t, base+"/src/f", strings.Repeat("f", 100000))
+		im, err := Prepare(context.Background(), base+"/image", []string{base + "/src"})
+		must(t, err)
+		im.dropClones()
+		ctx := meddler{context.Background(), func() { write(t, base+"/src/f", "g") }}
+		if err := im.Freeze(ctx, nil, nil); !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), base+"/src/f") {
+			t.Errorf("Freeze: %v, want ErrForeign naming the file", err)
+		}
+		must(t, im.Freeze(context.Background(), nil, nil))
+		mustEqual(t, base+"/src", world(t, im, base+"/world").Roots[0].Path)
+	})
+}
+
+// dropClones makes im copy where it would share blocks.
+func (im *Image) dropClones() {
+	for _, d := range im.devs {
+		d.noClone = true
 	}
 }
 

@@ -4,6 +4,7 @@ package image
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -16,8 +17,8 @@ type testFS struct {
 	dir  func(testing.TB) string
 }
 
-// fileSystems are those every test runs on: the one of the temporary directory
-// and tmpfs.
+// fileSystems are those every test runs on: that of the temporary directory,
+// tmpfs, and the ones with FICLONE where they can be made.
 func fileSystems(t testing.TB) []testFS {
 	list := []testFS{{"temp", func(t testing.TB) string { return t.TempDir() }}}
 	if info, err := sys.Statfs("/dev/shm"); err == nil && isMemory(info.Magic) {
@@ -30,7 +31,49 @@ func fileSystems(t testing.TB) []testFS {
 	} else {
 		t.Log("no tmpfs at /dev/shm: not tested there")
 	}
+	for _, kind := range []string{"xfs", "btrfs"} {
+		if top := loopFS(t, kind); top != "" {
+			list = append(list, testFS{kind, func(t testing.TB) string {
+				dir, err := os.MkdirTemp(top, "t")
+				must(t, err)
+				t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+				return dir
+			}})
+		}
+	}
 	return list
+}
+
+// loopFS mounts a new file system of kind and returns where, or "" when this
+// machine cannot. Where root is promised and mkfs is there, that is an error.
+func loopFS(t testing.TB, kind string) string {
+	mkfs, err := exec.LookPath("mkfs." + kind)
+	if err != nil {
+		t.Logf("%v: FICLONE is not tested on %s", err, kind)
+		return ""
+	}
+	dir := t.TempDir()
+	disk, top := dir+"/disk", dir+"/mnt"
+	must(t, os.Mkdir(top, 0o700))
+	must(t, os.WriteFile(disk, nil, 0o600))
+	must(t, os.Truncate(disk, 512<<20))
+	out, err := exec.Command(mkfs, "-q", disk).CombinedOutput()
+	if err == nil {
+		out, err = exec.Command("mount", "-o", "loop", disk, top).CombinedOutput()
+	}
+	if err != nil {
+		if os.Getenv("PILOT_REQUIRE_PRIVILEGED") != "" {
+			t.Fatalf("make a %s: %v\n%s", kind, err, out)
+		}
+		t.Logf("make a %s: %v: %s: FICLONE is not tested there", kind, err, out)
+		return ""
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", top).CombinedOutput(); err != nil {
+			t.Errorf("umount %s: %v\n%s", top, err, out)
+		}
+	})
+	return top
 }
 
 func must(t testing.TB, err error) {

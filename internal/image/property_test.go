@@ -213,7 +213,7 @@ func procFD(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) 
 // TestRandomWriter is the property that the package exists for: whatever was
 // written during the live passes, a world equals the source at the freeze.
 func TestRandomWriter(t *testing.T) {
-	rounds := 220
+	rounds := 300 // shared by the file systems
 	if testing.Short() {
 		rounds = 20
 	}
@@ -224,9 +224,10 @@ func TestRandomWriter(t *testing.T) {
 	if n, err := strconv.ParseUint(os.Getenv("PILOT_IMAGE_SEED"), 10, 64); err == nil {
 		seed, rounds = n, 1
 	}
-	for _, fs := range fileSystems(t) {
+	list := fileSystems(t)
+	for _, fs := range list {
 		t.Run(fs.name, func(t *testing.T) {
-			for i := range rounds {
+			for i := range (rounds + len(list) - 1) / len(list) {
 				s := seed + uint64(i)
 				if !t.Run(strconv.FormatUint(s, 10), func(t *testing.T) { randomRound(t, fs, s) }) {
 					t.Fatalf("repeat with PILOT_IMAGE_SEED=%d", s)

@@ -64,10 +64,12 @@ func Fstat(fd FD) (FileInfo, error) {
 // that name is. See fstatat(2).
 func FstatAt(dir FD, name string) (FileInfo, error) {
 	var st unix.Stat_t
-	err := restart("fstatat", func() error {
-		return unix.Fstatat(int(dir), name, &st, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT)
-	})
-	return fileInfo(&st), err
+	for { // without restart, whose closure would cost two allocations a file
+		err := unix.Fstatat(int(dir), name, &st, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT)
+		if err != unix.EINTR {
+			return fileInfo(&st), os.NewSyscallError("fstatat", err)
+		}
+	}
 }
 
 // Stat describes what path leads to, following links. See stat(2).
