@@ -110,7 +110,10 @@ type Process struct {
 	Member string `json:"member,omitempty"`
 	// Phantom is set for a process forked from production; others were started
 	// in the world.
-	Phantom bool          `json:"phantom,omitempty"`
+	Phantom bool `json:"phantom,omitempty"`
+	// Cause says who started a process that is not a phantom: [CauseAction],
+	// [CauseCheck] or [CausePhantom]. Empty when that is not known.
+	Cause   string        `json:"cause,omitempty"`
 	Args    []string      `json:"args,omitempty"`
 	Started time.Duration `json:"started_ns"`
 	// Exit is nil while the process runs.
@@ -119,8 +122,17 @@ type Process struct {
 	Output []string `json:"output,omitempty"`
 }
 
+// Causes of a process that was started in a world.
+const (
+	CauseAction  = "action"  // the action or one of its descendants
+	CauseCheck   = "check"   // a probe or one of its descendants
+	CausePhantom = "phantom" // a descendant of a phantom
+)
+
 // A CommandResult is the outcome of the action or of a probe.
 type CommandResult struct {
+	// PID is the command's process as the world sees it, 0 when not known.
+	PID  int   `json:"pid,omitempty"`
 	Exit *Exit `json:"exit,omitempty"` // nil when it did not end in time
 	// Err says why the command could not be started, or is empty.
 	Err      string        `json:"error,omitempty"`
