@@ -1,0 +1,267 @@
+//go:build linux
+
+// Package agent runs pilots on this host: it finds processes, checks that they
+// can be forked, takes the snapshot, spawns the worlds, runs the action in the
+// trial, watches both, and cleans up.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/image"
+	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/observe"
+	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/spawn"
+	"github.com/pilotexec/pilot/internal/verdict"
+)
+
+// An Engine is the agent as the command line sees it.
+type Engine struct{}
+
+// Progress tells the user about a phase of the run.
+type Progress func(phase, text string)
+
+// Run pilots spec. Files of the run go below workDir; images and worlds are
+// removed at the end. On an error production runs as before.
+func (Engine) Run(ctx context.Context, spec model.Spec, workDir string, progress func(phase, text string)) (report *model.Report, err error) {
+	r := &run{spec: spec, dir: workDir, progress: progress, began: time.Now()}
+	defer func() {
+		if cerr := r.close(); cerr != nil {
+			if report != nil {
+				report.Leftovers = append(report.Leftovers, cerr.Error())
+			} else {
+				err = errors.Join(err, cerr)
+			}
+		}
+	}()
+	if err := requireRoot(); err != nil {
+		return nil, err
+	}
+	progress("check", fmt.Sprintf("%d members", len(spec.Members)))
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	if err := r.snapshot(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.spawn(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.act(ctx); err != nil {
+		return nil, err
+	}
+	return r.report(ctx)
+}
+
+// run is one pilot in the making.
+type run struct {
+	spec     model.Spec
+	dir      string
+	progress Progress
+	began    time.Time
+	gaps     []model.Gap
+
+	tracer   *osthread.Thread
+	image    *image.Image
+	snap     *capture.Snapshot
+	trial    *side
+	control  *side
+	closed   bool
+	snapTime model.Pause
+}
+
+// side is a world with its watcher and its results.
+type side struct {
+	world *spawn.World
+	watch *observe.Watch
+	seen  model.World
+}
+
+// check refuses what cannot be piloted, before anything is touched, and
+// completes the members with what is found of them.
+func (r *run) check() error {
+	var refusals []model.Refusal
+	facts, err := examine(r.spec.Members)
+	if err != nil {
+		return err
+	}
+	for i, f := range facts {
+		if r.spec.Members[i].Down() {
+			continue
+		}
+		refused, gaps, _ := f.preflight()
+		refusals = append(refusals, refused...)
+		r.gaps = append(r.gaps, gaps...)
+	}
+	if len(refusals) > 0 {
+		return &model.RefusedError{Refusals: refusals}
+	}
+	r.spec.Members = withData(r.spec.Members, facts)
+	return nil
+}
+
+// snapshot copies the data and takes the cut.
+func (r *run) snapshot(ctx context.Context) (err error) {
+	var sources []string
+	for _, m := range r.spec.Members {
+		sources = append(sources, m.Data...)
+	}
+	r.progress("copy", fmt.Sprintf("%d data paths, while production runs", len(sources)))
+	if r.image, err = image.Prepare(ctx, filepath.Join(r.dir, "image"), sources); err != nil {
+		return fmt.Errorf("copy data: %w", err)
+	}
+	r.progress("snapshot", fmt.Sprintf("production stops for at most %v", r.spec.MaxPause))
+	r.tracer = osthread.New()
+	err = r.tracer.Do(func() (err error) {
+		r.snap, err = capture.Take(ctx, capture.Config{
+			Members: r.spec.Members, MaxPause: r.spec.MaxPause, Image: r.image,
+		})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	r.snapTime = r.snap.Pause
+	p := r.snap.Pause
+	r.progress("released", fmt.Sprintf("production was stopped for %.1f ms (%d threads, %d objects, %d connections)",
+		float64(p.Total.Microseconds())/1000, p.Threads, p.Objects, p.Connections))
+	return nil
+}
+
+// spawn makes both worlds and lets them run.
+func (r *run) spawn(ctx context.Context) error {
+	addresses, err := hostAddresses()
+	if err != nil {
+		return err
+	}
+	r.trial, r.control = &side{}, &side{}
+	for _, s := range []struct {
+		side *side
+		name string
+	}{{r.trial, "trial"}, {r.control, "control"}} {
+		r.progress("spawn", s.name+" world")
+		s.side.world, err = spawn.New(ctx, r.tracer, r.snap, spawn.Config{
+			Name: s.name, Dir: filepath.Join(r.dir, "worlds", s.name),
+			Members: r.spec.Members, Addresses: addresses,
+		})
+		if err != nil {
+			s.side.world = nil
+			return err
+		}
+	}
+	r.gaps = append(r.gaps, r.trial.world.Gaps...)
+	for _, s := range []*side{r.trial, r.control} {
+		if err := s.world.Release(); err != nil {
+			return fmt.Errorf("release world %s: %w", s.world.Name, err)
+		}
+		s.watch = observe.New(s.world)
+	}
+	return nil
+}
+
+// hostAddresses lists the addresses of the host that are not the loopback's own.
+func hostAddresses() (out []string, err error) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range addrs {
+		ip, ok := a.(*net.IPNet)
+		if !ok || ip.IP.Equal(net.IPv4(127, 0, 0, 1)) || ip.IP.Equal(net.IPv6loopback) {
+			continue
+		}
+		bits := 128
+		if ip.IP.To4() != nil {
+			bits = 32
+		}
+		out = append(out, fmt.Sprintf("%s/%d", ip.IP, bits))
+	}
+	return out, nil
+}
+
+// report ends the worlds and judges.
+func (r *run) report(ctx context.Context) (*model.Report, error) {
+	for _, s := range []*side{r.trial, r.control} {
+		s.seen.Name = s.world.Name
+		s.seen.Processes = s.watch.Processes()
+		s.seen.Spawn = s.world.Spawn
+		s.seen.Lifetime = time.Since(s.world.Released)
+	}
+	diffs := map[*side]*image.Tree{r.trial: r.trial.world.Tree, r.control: r.control.world.Tree}
+	closing := r.closeWorlds()
+	for s, tree := range diffs {
+		files, err := r.image.Diff(ctx, tree)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			s.seen.Incomplete = append(s.seen.Incomplete, fmt.Sprintf("files: %v", err))
+		}
+		for i := range files {
+			files[i].Member = r.memberOf(files[i].Path)
+		}
+		s.seen.Files = files
+	}
+	host, _ := os.Hostname()
+	out := &model.Report{
+		Version: model.Version, ID: filepath.Base(r.dir), Host: host,
+		Started: r.began, Duration: time.Since(r.began),
+		Spec: r.spec, Pause: r.snapTime, Trial: r.trial.seen, Control: r.control.seen,
+		Verdict: verdict.Judge(model.Observation{
+			Spec: r.spec, Trial: r.trial.seen, Control: r.control.seen, Gaps: r.gaps,
+		}),
+	}
+	if closing != nil {
+		out.Leftovers = append(out.Leftovers, closing.Error())
+	}
+	return out, nil
+}
+
+func (r *run) memberOf(path string) string {
+	for _, m := range r.spec.Members {
+		if capture.Within(path, m.Data) {
+			return m.Name
+		}
+	}
+	return ""
+}
+
+func (r *run) closeWorlds() error {
+	var errs []error
+	for _, s := range []*side{r.trial, r.control} {
+		if s == nil || s.world == nil {
+			continue
+		}
+		errs = append(errs, s.world.Close())
+		if s.watch != nil {
+			s.watch.Wait()
+		}
+		s.world = nil
+	}
+	return errors.Join(errs...)
+}
+
+// close erases everything, whatever state the run is in. It does not depend on
+// the run's context: production comes first.
+func (r *run) close() error {
+	errs := []error{r.closeWorlds()}
+	if r.tracer != nil {
+		if r.snap != nil {
+			errs = append(errs, r.tracer.Do(r.snap.Close))
+		}
+		r.tracer.Close()
+	}
+	if r.image != nil {
+		errs = append(errs, r.image.Remove())
+	}
+	errs = append(errs, os.RemoveAll(filepath.Join(r.dir, "worlds")), os.RemoveAll(filepath.Join(r.dir, "image")))
+	return errors.Join(errs...)
+}

@@ -1,0 +1,158 @@
+//go:build linux
+
+package kobj
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// file is a regular file, a directory or a harmless character device, opened
+// again by its path, which leads to the world's copy of data directories.
+type file struct{}
+
+type fileState struct {
+	path    string
+	deleted bool
+	key     string
+	mode    uint32
+}
+
+// safeDevices are the character devices (major 1) that hold no state.
+var safeDevices = map[uint64]string{
+	unix.Mkdev(1, 3): "/dev/null",
+	unix.Mkdev(1, 5): "/dev/zero",
+	unix.Mkdev(1, 7): "/dev/full",
+	unix.Mkdev(1, 8): "/dev/random",
+	unix.Mkdev(1, 9): "/dev/urandom",
+}
+
+func (file) Name() string { return "file" }
+
+func (file) Match(src *Source) bool {
+	switch src.Stat.Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFDIR:
+		return strings.HasPrefix(src.Link, "/")
+	case unix.S_IFCHR:
+		return safeDevices[src.Stat.Rdev] != ""
+	}
+	return false
+}
+
+// DeletedKey names a file that has no path any more.
+func DeletedKey(dev, ino uint64) string { return fmt.Sprintf("%d-%d", dev, ino) }
+
+func (file) Capture(src *Source) (any, error) {
+	st := fileState{path: src.Link, mode: src.Stat.Mode & unix.S_IFMT}
+	switch {
+	case st.mode == unix.S_IFCHR:
+		st.path = safeDevices[src.Stat.Rdev]
+	case src.Stat.Nlink == 0:
+		st.deleted = true
+		st.path = strings.TrimSuffix(src.Link, " (deleted)")
+		st.key = DeletedKey(src.Stat.Dev, src.Stat.Ino)
+	}
+	return st, nil
+}
+
+// once are the flags that acted when the file was opened and must not act again.
+const once = unix.O_CREAT | unix.O_EXCL | unix.O_TRUNC | unix.O_NOCTTY
+
+func (file) Restore(w *World, d *Description) (sys.FD, error) {
+	st := d.State.(fileState)
+	writes := d.Flags&unix.O_ACCMODE != unix.O_RDONLY
+	path := st.path
+	switch {
+	case st.deleted:
+		copied, ok := w.Deleted[st.key]
+		if !ok {
+			if writes || st.mode == unix.S_IFDIR {
+				return w.anonymous(d, "a deleted file whose bytes were not kept")
+			}
+			return -1, fmt.Errorf("%s: deleted, and its bytes were not kept", st.path)
+		}
+		path = copied
+	case st.mode == unix.S_IFREG && writes && !w.Writable(path):
+		return w.output(d, path)
+	}
+	fd, err := unix.Open(path, (d.Flags&^once)|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+	if errors.Is(err, unix.EPERM) && d.Flags&unix.O_NOATIME != 0 {
+		fd, err = unix.Open(path, (d.Flags&^(once|unix.O_NOATIME))|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	if st.mode == unix.S_IFREG && d.Pos != 0 && d.Flags&unix.O_PATH == 0 {
+		if _, err := unix.Seek(fd, d.Pos, unix.SEEK_SET); err != nil {
+			_ = unix.Close(fd)
+			return -1, os.NewSyscallError("lseek", err)
+		}
+	}
+	return sys.FD(fd), nil
+}
+
+// output sends what a member writes to a file outside its data to its log of
+// the world instead.
+func (w *World) output(d *Description, path string) (sys.FD, error) {
+	f, err := w.Output(d.Holders[0].Member)
+	if err != nil {
+		return -1, err
+	}
+	w.Gap(d, fmt.Sprintf("writes to %s go to the world's log instead: it is not in a data directory", filepath.Clean(path)))
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	return sys.FD(fd), os.NewSyscallError("fcntl", err)
+}
+
+func (w *World) anonymous(d *Description, why string) (sys.FD, error) {
+	w.Gap(d, why)
+	fd, err := unix.MemfdCreate("pilot-deleted", unix.MFD_CLOEXEC)
+	return sys.FD(fd), os.NewSyscallError("memfd_create", err)
+}
+
+// takeLocks locks the new description as the old one was. Locks that belong to
+// a process instead (POSIX) are taken by the phantom.
+func (d *Description) takeLocks(fd sys.FD) error {
+	for _, l := range d.Locks {
+		switch l.Kind {
+		case "FLOCK":
+			how := unix.LOCK_SH
+			if l.Type == "WRITE" {
+				how = unix.LOCK_EX
+			}
+			if err := unix.Flock(int(fd), how|unix.LOCK_NB); err != nil {
+				return os.NewSyscallError("flock", err)
+			}
+		case "OFDLCK":
+			fl := Flock(l)
+			if err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &fl); err != nil {
+				return os.NewSyscallError("fcntl ofd_setlk", err)
+			}
+		}
+	}
+	return nil
+}
+
+// FilePath returns the path of a description that is a file with a name.
+func FilePath(d *Description) (string, bool) {
+	st, ok := d.State.(fileState)
+	return st.path, ok && !st.deleted && st.mode == unix.S_IFREG
+}
+
+// Flock is a lock in the form of fcntl_locking(2).
+func Flock(l procfs.Lock) unix.Flock_t {
+	f := unix.Flock_t{Type: unix.F_RDLCK, Start: l.Start}
+	if l.Type == "WRITE" {
+		f.Type = unix.F_WRLCK
+	}
+	if l.End >= 0 { // otherwise to the end of the file
+		f.Len = l.End - l.Start + 1
+	}
+	return f
+}

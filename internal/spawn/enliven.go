@@ -1,0 +1,111 @@
+//go:build linux
+
+package spawn
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+
+	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/tracee"
+	"golang.org/x/sys/unix"
+)
+
+// enliven gives a furnished phantom the world's clock, its threads, and the
+// state that they had in the pause. After it nothing of ours is left in the
+// phantom's memory.
+func (w *World) enliven(ph *phantom) error {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/time_for_children", w.init.PID()))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return w.tracer.Do(func() error {
+		if err := ph.enterClock(sys.FD(f.Fd())); err != nil {
+			return err
+		}
+		if err := ph.makeThreads(); err != nil {
+			return err
+		}
+		if err := ph.queueShared(); err != nil {
+			return err
+		}
+		if err := ph.each(ph.equipThread); err != nil {
+			return err
+		}
+		// A process that changed its user namespace is not dumpable, which
+		// would hide its own /proc from it.
+		if err := ph.lead.Do(tracee.Sys(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1)); err != nil {
+			return err
+		}
+		if err := ph.lead.Strip(); err != nil {
+			return err
+		}
+		return ph.each(func(p *tracee.Puppet, t tracee.Thread) error { return p.Become(t) })
+	})
+}
+
+// enterClock moves the phantom into the world's time namespace, which only a
+// process with one thread can do.
+func (ph *phantom) enterClock(ns sys.FD) error {
+	if err := ph.post.lend(ns, func(number uint64) error {
+		return ph.lead.Do(tracee.Sys(unix.SYS_SETNS, number, unix.CLONE_NEWTIME))
+	}); err != nil {
+		return fmt.Errorf("enter time namespace: %w", err)
+	}
+	return ph.post.close()
+}
+
+// queueShared sends the signals that were pending for the process.
+func (ph *phantom) queueShared() error {
+	at, _ := ph.lead.Data()
+	for _, s := range ph.process.Origin.Shared {
+		if err := ph.lead.Write(at, s[:]); err != nil {
+			return err
+		}
+		if err := ph.lead.Do(tracee.Sys(unix.SYS_RT_SIGQUEUEINFO, uint64(ph.process.Member.PID),
+			uint64(s.Signo()), uint64(at))); err != nil {
+			return fmt.Errorf("queue signal %d: %w", s.Signo(), err)
+		}
+	}
+	return nil
+}
+
+// makeTimer makes a POSIX timer that has the id it had. Ids are given out in
+// order, so those in between are made and deleted.
+func (ph *phantom) makeTimer(next int, t capture.Timer, spec []byte) error {
+	const size = 64 // struct sigevent
+	at, _ := ph.lead.Data()
+	ev := make([]byte, size)
+	le := binary.LittleEndian
+	le.PutUint64(ev, t.Value)
+	le.PutUint32(ev[8:], uint32(t.Signal))
+	le.PutUint32(ev[12:], uint32(t.NotifyMode()))
+	le.PutUint32(ev[16:], uint32(t.NotifyTID))
+	if err := ph.lead.Write(at, append(append(ev, make([]byte, 8)...), spec...)); err != nil {
+		return err
+	}
+	idAt := uint64(at) + size
+	for {
+		err := ph.lead.Do(tracee.Sys(unix.SYS_TIMER_CREATE, uint64(t.ClockID), uint64(at), idAt))
+		if err != nil {
+			return err
+		}
+		buf := make([]byte, 4)
+		if err := ph.lead.Read(tracee.Addr(idAt), buf); err != nil {
+			return err
+		}
+		got := int(int32(le.Uint32(buf)))
+		if got == t.ID {
+			return ph.lead.Do(tracee.Sys(unix.SYS_TIMER_SETTIME, uint64(got), 0, idAt+8, 0))
+		}
+		if got > t.ID {
+			return fmt.Errorf("the kernel gave number %d", got)
+		}
+		if err := ph.lead.Do(tracee.Sys(unix.SYS_TIMER_DELETE, uint64(got))); err != nil {
+			return err
+		}
+	}
+}

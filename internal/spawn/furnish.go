@@ -1,0 +1,387 @@
+//go:build linux
+
+package spawn
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/kobj"
+	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/tracee"
+	"golang.org/x/sys/unix"
+)
+
+// furnish gives a phantom its memory, descriptors and timers.
+func (w *World) furnish(ph *phantom, fds []sys.FD) error {
+	wanted := wantedFDs(ph.process.Index, w.snap.Objects, fds)
+	err := w.tracer.Do(func() (err error) {
+		if ph.post, err = newMailbox(ph, wanted); err != nil {
+			return err
+		}
+		return ph.post.deliver(wanted)
+	})
+	if err != nil {
+		return fmt.Errorf("install descriptors: %w", err)
+	}
+	if err := w.mapShared(ph); err != nil {
+		return err
+	}
+	return w.tracer.Do(func() error {
+		if err := ph.addInterests(w.snap.Objects); err != nil {
+			return err
+		}
+		if err := ph.setTimers(); err != nil {
+			return err
+		}
+		return ph.takeLocks(w.snap.Objects)
+	})
+}
+
+// wantedFD is one descriptor that a phantom shall have.
+type wantedFD struct {
+	number int
+	cloexe bool
+	from   sys.FD
+}
+
+func wantedFDs(member int, all []*kobj.Description, fds []sys.FD) (out []wantedFD) {
+	for i, d := range all {
+		for _, h := range d.Holders {
+			if h.Member == member {
+				out = append(out, wantedFD{h.FD, h.CloseOnExec, fds[i]})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b wantedFD) int { return a.number - b.number })
+	return out
+}
+
+// A mailbox carries descriptors from the agent into a phantom, one a message,
+// by SCM_RIGHTS: the phantom needs no right over the agent.
+type mailbox struct {
+	ph *phantom
+	fd sys.FD // our end
+	at int    // the phantom's end
+}
+
+func newMailbox(ph *phantom, wanted []wantedFD) (*mailbox, error) {
+	at := 3
+	if n := len(wanted); n > 0 {
+		at = max(at, wanted[n-1].number+1)
+	}
+	data, _ := ph.lead.Data()
+	if err := ph.lead.Do(tracee.Sys(unix.SYS_SOCKETPAIR, unix.AF_UNIX, unix.SOCK_SEQPACKET, 0, uint64(data))); err != nil {
+		return nil, err
+	}
+	ours, err := sys.PidfdGetFD(ph.pidfd, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &mailbox{ph, ours, at}, ph.lead.Do(
+		tracee.Sys(unix.SYS_DUP3, 1, uint64(at), unix.O_CLOEXEC),
+		tracee.Sys(unix.SYS_CLOSE, 0),
+		tracee.Sys(unix.SYS_CLOSE, 1),
+	)
+}
+
+// chunk bounds the descriptors under way at once, by the receiver's buffer.
+const chunk = 64
+
+// deliver installs the descriptors, in ascending order of their numbers. A
+// received descriptor takes the lowest free number, which is therefore at most
+// the one wanted, and known in advance.
+func (m *mailbox) deliver(wanted []wantedFD) error {
+	lowest := 0
+	taken := map[int]bool{}
+	for part := range slices.Chunk(wanted, chunk) {
+		var calls []tracee.Call
+		var messages []byte
+		at, _ := m.ph.lead.Data()
+		for i, f := range part {
+			if err := m.send(f.from); err != nil {
+				return err
+			}
+			for taken[lowest] {
+				lowest++
+			}
+			header := uint64(at) + uint64(i*messageSize)
+			messages = append(messages, messageBuffer(header)...)
+			flags := uint64(0)
+			if f.cloexe {
+				flags = unix.O_CLOEXEC
+			}
+			recvFlags := uint64(0)
+			if f.cloexe {
+				recvFlags = unix.MSG_CMSG_CLOEXEC
+			}
+			calls = append(calls, tracee.Sys(unix.SYS_RECVMSG, uint64(m.at), header, recvFlags))
+			if lowest != f.number {
+				calls = append(calls,
+					tracee.Sys(unix.SYS_DUP3, uint64(lowest), uint64(f.number), flags),
+					tracee.Sys(unix.SYS_CLOSE, uint64(lowest)))
+			}
+			taken[f.number] = true
+		}
+		if err := m.ph.lead.Write(at, messages); err != nil {
+			return err
+		}
+		if err := m.ph.lead.Do(calls...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *mailbox) send(fd sys.FD) error {
+	err := unix.Sendmsg(int(m.fd), []byte{0}, unix.UnixRights(int(fd)), nil, unix.MSG_DONTWAIT)
+	return os.NewSyscallError("sendmsg", err)
+}
+
+// messageSize holds a msghdr, an iovec, its byte, and room for one descriptor.
+const messageSize = 128
+
+// messageBuffer lays out a struct msghdr for address at, recvmsg(2).
+func messageBuffer(at uint64) []byte {
+	le := binary.LittleEndian
+	b := make([]byte, messageSize)
+	le.PutUint64(b[16:], at+56) // msg_iov
+	le.PutUint64(b[24:], 1)     // msg_iovlen
+	le.PutUint64(b[32:], at+80) // msg_control
+	le.PutUint64(b[40:], 24)    // msg_controllen
+	le.PutUint64(b[56:], at+72) // iov_base
+	le.PutUint64(b[64:], 1)     // iov_len
+	return b
+}
+
+// lend gives the phantom fd for the duration of use, which learns its number there.
+func (m *mailbox) lend(fd sys.FD, use func(number uint64) error) error {
+	if err := m.send(fd); err != nil {
+		return err
+	}
+	at, _ := m.ph.lead.Data()
+	if err := m.ph.lead.Write(at, messageBuffer(uint64(at))); err != nil {
+		return err
+	}
+	calls := []tracee.Call{tracee.Sys(unix.SYS_RECVMSG, uint64(m.at), uint64(at), unix.MSG_CMSG_CLOEXEC)}
+	if err := m.ph.lead.Do(calls...); err != nil {
+		return err
+	}
+	buf := make([]byte, 4)
+	if err := m.ph.lead.Read(at+80+16, buf); err != nil {
+		return err
+	}
+	got := uint64(binary.LittleEndian.Uint32(buf))
+	return errors.Join(use(got), m.ph.lead.Do(tracee.Sys(unix.SYS_CLOSE, got)))
+}
+
+// close removes both ends.
+func (m *mailbox) close() error {
+	_ = m.fd.Close()
+	return m.ph.lead.Do(tracee.Sys(unix.SYS_CLOSE, uint64(m.at)))
+}
+
+// mapShared replaces every mapping that fork has left shared with production,
+// and puts back those that fork leaves out.
+func (w *World) mapShared(ph *phantom) error {
+	p := ph.process
+	bytes := map[uint64]capture.Region{}
+	for _, r := range p.Regions {
+		bytes[r.VMA.Start] = r
+	}
+	for _, v := range p.Maps {
+		if !v.Shared || !v.Has("mw") && !capture.Within(v.Path, p.Member.Data) {
+			continue
+		}
+		fd, offset, err := w.backing(v, bytes)
+		if err != nil {
+			return fmt.Errorf("mapping %#x %s: %w", v.Start, v.Path, err)
+		}
+		err = w.tracer.Do(func() error {
+			return ph.post.lend(fd, func(number uint64) error {
+				return ph.lead.Do(tracee.Sys(unix.SYS_MMAP, v.Start, v.End-v.Start, prot(v),
+					unix.MAP_SHARED|unix.MAP_FIXED, number, offset))
+			})
+		})
+		_ = fd.Close()
+		if err != nil {
+			return fmt.Errorf("mapping %#x %s: %w", v.Start, v.Path, err)
+		}
+	}
+	return w.tracer.Do(func() error {
+		for _, r := range p.Regions {
+			if err := ph.putBack(r); err != nil {
+				return fmt.Errorf("mapping %#x %s: %w", r.VMA.Start, r.VMA.Path, err)
+			}
+		}
+		return nil
+	})
+}
+
+func prot(v procfs.VMA) (p uint64) {
+	if v.Read {
+		p |= unix.PROT_READ
+	}
+	if v.Write {
+		p |= unix.PROT_WRITE
+	}
+	if v.Exec {
+		p |= unix.PROT_EXEC
+	}
+	return p
+}
+
+// backing opens what a shared mapping is to show in the world: the copy of the
+// file, or memory with the bytes of the pause.
+func (w *World) backing(v procfs.VMA, bytes map[uint64]capture.Region) (fd sys.FD, offset uint64, err error) {
+	if r, ok := bytes[v.Start]; ok {
+		key := memoryKey{v.Dev, v.Inode}
+		base, have := w.memory[key]
+		if !have || v.Inode == 0 {
+			n, err := unix.MemfdCreate("pilot-shared", unix.MFD_CLOEXEC)
+			if err != nil {
+				return -1, 0, os.NewSyscallError("memfd_create", err)
+			}
+			base = sys.FD(n)
+			if w.memory == nil {
+				w.memory = map[memoryKey]sys.FD{}
+			}
+			w.memory[key] = base
+		}
+		if _, err := unix.Pwrite(int(base), r.Data, int64(v.Offset)); err != nil {
+			return -1, 0, os.NewSyscallError("pwrite", err)
+		}
+		n, err := unix.FcntlInt(uintptr(base), unix.F_DUPFD_CLOEXEC, 3)
+		return sys.FD(n), v.Offset, os.NewSyscallError("fcntl", err)
+	}
+	flags := unix.O_RDONLY
+	if v.Has("mw") {
+		flags = unix.O_RDWR
+	}
+	err = w.inside.Do(func() error {
+		n, err := unix.Open(v.Path, flags|unix.O_CLOEXEC, 0)
+		fd = sys.FD(n)
+		return os.NewSyscallError("open", err)
+	})
+	return fd, v.Offset, err
+}
+
+// putBack writes the bytes of private memory that fork has not copied.
+func (ph *phantom) putBack(r capture.Region) error {
+	if r.VMA.Shared {
+		return nil
+	}
+	if r.VMA.Has("dc") {
+		err := ph.lead.Do(tracee.Sys(unix.SYS_MMAP, r.VMA.Start, r.VMA.End-r.VMA.Start, prot(r.VMA),
+			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0))
+		if err != nil {
+			return err
+		}
+	}
+	return ph.lead.Write(tracee.Addr(r.VMA.Start), r.Data)
+}
+
+// addInterests fills the phantom's epoll descriptors.
+func (ph *phantom) addInterests(all []*kobj.Description) error {
+	at, size := ph.lead.Data()
+	var calls []tracee.Call
+	var events []byte
+	for _, d := range all {
+		for _, h := range d.Holders {
+			if h.Member != ph.process.Index {
+				continue
+			}
+			for _, e := range kobj.Interests(d) {
+				// struct epoll_event is packed on amd64: 4 + 8 bytes.
+				ev := binary.LittleEndian.AppendUint32(nil, e.Events)
+				ev = binary.LittleEndian.AppendUint64(ev, e.Data)
+				calls = append(calls, tracee.Sys(unix.SYS_EPOLL_CTL, uint64(h.FD), unix.EPOLL_CTL_ADD,
+					uint64(e.TFD), uint64(at)+uint64(len(events))))
+				events = append(events, ev...)
+			}
+			break // one holder adds for all
+		}
+	}
+	if len(events) > size {
+		return fmt.Errorf("%d epoll entries are too many", len(calls))
+	}
+	if err := ph.lead.Write(at, events); err != nil {
+		return err
+	}
+	if err := ph.lead.Do(calls...); err != nil {
+		return fmt.Errorf("fill epoll: %w", err)
+	}
+	return nil
+}
+
+// setTimers arms interval and POSIX timers with the time they had left.
+func (ph *phantom) setTimers() error {
+	at, _ := ph.lead.Data()
+	spec := func(interval, left, unit time.Duration) []byte {
+		var b []byte
+		for _, d := range []time.Duration{interval, left} {
+			b = binary.LittleEndian.AppendUint64(b, uint64(d/time.Second))
+			b = binary.LittleEndian.AppendUint64(b, uint64(d%time.Second/unit))
+		}
+		return b
+	}
+	for which, it := range ph.process.Itimers {
+		if !it.Armed() {
+			continue
+		}
+		if err := ph.lead.Write(at, spec(it.Interval, it.Left, time.Microsecond)); err != nil {
+			return err
+		}
+		if err := ph.lead.Do(tracee.Sys(unix.SYS_SETITIMER, uint64(which), uint64(at), 0)); err != nil {
+			return fmt.Errorf("setitimer: %w", err)
+		}
+	}
+	for next, t := range ph.process.Timers {
+		if err := ph.makeTimer(next, t, spec(t.Interval, t.Left, time.Nanosecond)); err != nil {
+			return fmt.Errorf("timer %d: %w", t.ID, err)
+		}
+	}
+	return nil
+}
+
+func (ph *phantom) takeLocks(all []*kobj.Description) error {
+	at, _ := ph.lead.Data()
+	for _, d := range all {
+		for _, l := range d.Locks {
+			if l.Kind != "POSIX" {
+				continue
+			}
+			for _, h := range d.Holders {
+				if h.Member != ph.process.Index {
+					continue
+				}
+				if err := ph.lead.Write(at, flock(l)); err != nil {
+					return err
+				}
+				if err := ph.lead.Do(tracee.Sys(unix.SYS_FCNTL, uint64(h.FD), unix.F_SETLK, uint64(at))); err != nil {
+					return fmt.Errorf("lock fd %d: %w", h.FD, err)
+				}
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// flock lays out a struct flock, fcntl_locking(2).
+func flock(l procfs.Lock) []byte {
+	f := kobj.Flock(l)
+	le := binary.LittleEndian
+	b := make([]byte, 32)
+	le.PutUint16(b, uint16(f.Type))
+	le.PutUint16(b[2:], uint16(f.Whence))
+	le.PutUint64(b[8:], uint64(f.Start))
+	le.PutUint64(b[16:], uint64(f.Len))
+	return b
+}

@@ -1,0 +1,290 @@
+//go:build linux
+
+// Package spawn makes runnable worlds of a snapshot.
+//
+// A world has an init (package worldinit), which owns its namespaces, and one
+// phantom per captured process. Phantoms are forked from the seeds: seed ->
+// stem, which enters the world's namespaces, -> phantom, which gets the pid of
+// its origin there. No phantom runs before every one of them is complete and
+// the seal audit has passed.
+package spawn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/image"
+	"github.com/pilotexec/pilot/internal/kobj"
+	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/worldinit"
+)
+
+// Config describes one world.
+type Config struct {
+	Name string // "trial" or "control"
+	Dir  string // where the world keeps its files, on the host
+	// Members is the run's list; that of the snapshot's processes included.
+	Members []model.Member
+	// Addresses are those of the host, in CIDR form.
+	Addresses []string
+}
+
+// A World is a sealed copy of the cluster.
+type World struct {
+	Name string
+	Dir  string
+	Tree *image.Tree
+	Gaps []model.Gap
+	// Released is when the phantoms began to run.
+	Released time.Time
+	Spawn    time.Duration
+
+	closing  atomic.Bool
+	snap     *capture.Snapshot
+	tracer   *osthread.Thread // the snapshot's
+	inside   *osthread.Thread // in the world's mount and network namespaces
+	init     *worldinit.Process
+	phantoms []*phantom
+	outputs  map[int]*os.File
+	objects  *kobj.World
+	members  []model.Member
+	memory   map[memoryKey]sys.FD // shared memory made anew, by what it was
+}
+
+type memoryKey struct{ dev, ino uint64 }
+
+// New builds a world and stops short of letting it run. tracer is the thread
+// that took the snapshot.
+func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, cfg Config) (w *World, err error) {
+	began := time.Now()
+	w = &World{
+		Name: cfg.Name, Dir: cfg.Dir, snap: snap, tracer: tracer,
+		members: cfg.Members, outputs: map[int]*os.File{},
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("world %s: %w", cfg.Name, err), w.Close())
+		}
+	}()
+	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+		return w, err
+	}
+	if err := w.openOutputs(); err != nil {
+		return w, err
+	}
+	wc := worldinit.Config{Addresses: cfg.Addresses, DropCaps: forbidden}
+	if snap.Image != nil {
+		if w.Tree, err = snap.Image.World(ctx, filepath.Join(cfg.Dir, "data")); err != nil {
+			return w, err
+		}
+		for _, r := range w.Tree.Roots {
+			wc.Binds = append(wc.Binds, worldinit.Bind{From: r.Path, To: r.Source})
+		}
+	}
+	if w.init, err = worldinit.Start(wc); err != nil {
+		return w, err
+	}
+	w.inside = osthread.New()
+	if err := w.inside.Do(func() error { return sys.Enter(w.init.PID(), sys.NewNet|sys.NewMount) }); err != nil {
+		return w, err
+	}
+	if err := w.build(); err != nil {
+		return w, err
+	}
+	w.Spawn = time.Since(began)
+	return w, nil
+}
+
+// openOutputs makes a log per member: where its terminal output goes.
+func (w *World) openOutputs() error {
+	dir := filepath.Join(w.Dir, "output")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for i, m := range w.members {
+		f, err := os.OpenFile(w.Log(m.Name), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
+		if err != nil {
+			return err
+		}
+		w.outputs[i] = f
+	}
+	return nil
+}
+
+// Log is the path of a member's log in the world's directory on the host.
+func (w *World) Log(member string) string {
+	return filepath.Join(w.Dir, "output", filepath.Base(member)+".log")
+}
+
+// build makes the phantoms, complete but not running.
+func (w *World) build() error {
+	for _, p := range w.snap.Processes {
+		ph := &phantom{process: p}
+		w.phantoms = append(w.phantoms, ph)
+		if err := w.tracer.Do(func() error { return ph.fork(w.init.PID()) }); err != nil {
+			return fmt.Errorf("member %s: %w", p.Member.Name, err)
+		}
+	}
+	fds, err := w.restoreObjects()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, fd := range fds {
+			_ = fd.Close()
+		}
+	}()
+	for _, ph := range w.phantoms {
+		if err := w.furnish(ph, fds); err != nil {
+			return fmt.Errorf("member %s: %w", ph.process.Member.Name, err)
+		}
+	}
+	// The world's clocks go on from the pause. What follows is short, so that
+	// they jump by little.
+	monotonic, boottime := sys.Clocks()
+	if err := w.init.SetClock(w.snap.Monotonic-monotonic, w.snap.Boottime-boottime); err != nil {
+		return err
+	}
+	for _, ph := range w.phantoms {
+		if err := w.enliven(ph); err != nil {
+			return fmt.Errorf("member %s: %w", ph.process.Member.Name, err)
+		}
+	}
+	return w.tracer.Do(w.audit)
+}
+
+// restoreObjects makes the kernel objects anew, inside the world.
+func (w *World) restoreObjects() (fds []sys.FD, err error) {
+	w.objects = &kobj.World{
+		Deleted: map[string]string{},
+		Output:  func(member int) (*os.File, error) { return w.outputs[member], nil },
+		Gap:     w.gap,
+		Writable: func(path string) bool {
+			for _, m := range w.members {
+				if capture.Within(path, m.Data) {
+					return true
+				}
+			}
+			return false
+		},
+	}
+	if w.Tree != nil {
+		w.objects.Deleted = w.Tree.Deleted
+	}
+	w.objects.Plan(w.snap.Objects)
+	err = w.inside.Do(func() error {
+		fds, err = w.objects.Restore(w.snap.Objects)
+		return err
+	})
+	return fds, err
+}
+
+func (w *World) gap(d *kobj.Description, detail string) {
+	h := d.Holders[0]
+	w.Gaps = append(w.Gaps, model.Gap{
+		Member: w.members[h.Member].Name,
+		Object: fmt.Sprintf("fd %d (%s)", h.FD, d.Kind.Name()),
+		Detail: detail,
+	})
+}
+
+// Release lets every phantom run, all within a moment.
+func (w *World) Release() error {
+	return w.tracer.Do(func() error {
+		w.Released = time.Now()
+		var errs []error
+		for _, ph := range w.phantoms {
+			errs = append(errs, ph.release())
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// Init is the world's first process, through which commands are started.
+func (w *World) Init() *worldinit.Process { return w.init }
+
+// Close ends everything in the world and erases it, but for its directory.
+func (w *World) Close() error {
+	w.closing.Store(true)
+	var errs []error
+	if w.init != nil {
+		errs = append(errs, w.init.Kill())
+	}
+	errs = append(errs, w.tracer.Do(func() error {
+		var errs []error
+		for _, ph := range w.phantoms {
+			errs = append(errs, ph.kill())
+		}
+		return errors.Join(errs...)
+	}))
+	w.phantoms = nil
+	if w.objects != nil {
+		w.objects.Close()
+		w.objects = nil
+	}
+	if w.inside != nil {
+		w.inside.Close()
+		w.inside = nil
+	}
+	if w.init != nil {
+		errs = append(errs, w.init.Wait())
+		w.init = nil
+	}
+	for _, fd := range w.memory {
+		_ = fd.Close()
+	}
+	for _, f := range w.outputs {
+		_ = f.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// A Phantom is what a watcher needs to know of one process of the world.
+type Phantom struct {
+	Member  model.Member
+	HostPID int // in the agent's pid namespace
+	PIDFD   sys.FD
+}
+
+// Phantoms lists the processes that were forked from production.
+func (w *World) Phantoms() (out []Phantom) {
+	for _, ph := range w.phantoms {
+		out = append(out, Phantom{ph.process.Member, ph.lead.PID, ph.pidfd})
+	}
+	return out
+}
+
+// Members returns the run's list of members.
+func (w *World) Members() []model.Member { return w.members }
+
+// Closing reports whether the world is being ended by pilot.
+func (w *World) Closing() bool { return w.closing.Load() }
+
+// MemberLog returns where, on the host, a member's terminal output of this
+// world can be read: its log file in a data directory, or its captured output.
+func (w *World) MemberLog(member string) string {
+	for _, d := range w.snap.Objects {
+		path, ok := kobj.FilePath(d)
+		if !ok || d.Flags&os.O_WRONLY == 0 && d.Flags&os.O_RDWR == 0 {
+			continue
+		}
+		for _, h := range d.Holders {
+			if h.FD == 2 && w.members[h.Member].Name == member && w.Tree != nil {
+				for _, r := range w.Tree.Roots {
+					if capture.Within(path, []string{r.Source}) {
+						return r.Path + path[len(r.Source):]
+					}
+				}
+			}
+		}
+	}
+	return w.Log(member)
+}

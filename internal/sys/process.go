@@ -1,0 +1,151 @@
+//go:build linux
+
+package sys
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotSupported means that this kernel lacks a call.
+var ErrNotSupported = errors.New("not supported by this kernel")
+
+// An FD is a descriptor that we own. Close it once.
+type FD int
+
+// Close closes the descriptor.
+func (fd FD) Close() error { return os.NewSyscallError("close", unix.Close(int(fd))) }
+
+// SameFile reports whether fd1 of pid1 and fd2 of pid2 are one open file
+// description, so that a single offset and set of flags serve both. See kcmp(2).
+func SameFile(pid1, fd1, pid2, fd2 int) (bool, error) {
+	const kcmpFile = 0 // KCMP_FILE, include/uapi/linux/kcmp.h
+	r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(pid1), uintptr(pid2), kcmpFile, uintptr(fd1), uintptr(fd2), 0)
+	switch errno {
+	case 0:
+		return r == 0, nil
+	case unix.ENOSYS:
+		return false, fmt.Errorf("kcmp: %w", ErrNotSupported)
+	default:
+		return false, os.NewSyscallError("kcmp", errno)
+	}
+}
+
+// PidfdOpen returns a descriptor of process pid. See pidfd_open(2).
+func PidfdOpen(pid int) (FD, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	return FD(fd), os.NewSyscallError("pidfd_open", err)
+}
+
+// PidfdGetFD duplicates descriptor fd of the process behind pidfd.
+// See pidfd_getfd(2).
+func PidfdGetFD(pidfd FD, fd int) (FD, error) {
+	n, err := unix.PidfdGetfd(int(pidfd), fd, 0)
+	return FD(n), os.NewSyscallError("pidfd_getfd", err)
+}
+
+// PidfdWait blocks until the process behind pidfd has ended or timeout
+// milliseconds have passed (-1: for ever), and reports whether it ended.
+func PidfdWait(pidfd FD, timeout int) (bool, error) {
+	p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(p, timeout)
+		if err != unix.EINTR {
+			return n > 0, os.NewSyscallError("poll", err)
+		}
+	}
+}
+
+// RobustList returns the head of a thread's list of robust futexes and its
+// length argument. See get_robust_list(2).
+func RobustList(tid int) (head, length uint64, err error) {
+	_, _, errno := unix.RawSyscall(unix.SYS_GET_ROBUST_LIST, uintptr(tid),
+		uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&length)))
+	if errno != 0 {
+		return 0, 0, os.NewSyscallError("get_robust_list", errno)
+	}
+	return head, length, nil
+}
+
+// Tgkill sends sig to one thread.
+func Tgkill(tgid, tid int, sig unix.Signal) error {
+	return os.NewSyscallError("tgkill", unix.Tgkill(tgid, tid, sig))
+}
+
+// Nanosleep blocks the calling thread, not the goroutine, for ns nanoseconds.
+// The tracer uses it between polls, where the scheduler's timers are too coarse.
+func Nanosleep(ns int64) {
+	ts := unix.NsecToTimespec(ns)
+	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
+}
+
+// Realtime gives the calling thread SCHED_FIFO priority prio, or SCHED_OTHER
+// when prio is 0. See sched_setscheduler(2).
+func Realtime(prio int) error {
+	const fifo, other = 1 | 0x40000000, 0 // SCHED_FIFO | SCHED_RESET_ON_FORK
+	policy := uintptr(fifo)
+	if prio == 0 {
+		policy = other
+	}
+	param := int32(prio)
+	_, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, 0, policy, uintptr(unsafe.Pointer(&param)))
+	if errno != 0 {
+		return os.NewSyscallError("sched_setscheduler", errno)
+	}
+	return nil
+}
+
+// A Deadman is a kernel timer that kills this process when it is not disarmed
+// in time: production must be released even when the agent hangs.
+type Deadman struct{ id int32 }
+
+// NewDeadman creates a disarmed timer. See timer_create(2).
+func NewDeadman() (*Deadman, error) {
+	ev := struct { // struct sigevent, include/uapi/asm-generic/siginfo.h
+		value  uint64
+		signo  int32
+		notify int32
+		_      [48]byte
+	}{signo: int32(unix.SIGKILL)}
+	d := &Deadman{}
+	_, _, errno := unix.RawSyscall(unix.SYS_TIMER_CREATE, unix.CLOCK_MONOTONIC,
+		uintptr(unsafe.Pointer(&ev)), uintptr(unsafe.Pointer(&d.id)))
+	if errno != 0 {
+		return nil, os.NewSyscallError("timer_create", errno)
+	}
+	return d, nil
+}
+
+// Arm kills this process in ns nanoseconds; 0 disarms.
+func (d *Deadman) Arm(ns int64) error {
+	var spec [2]unix.Timespec // interval, value
+	spec[1] = unix.NsecToTimespec(ns)
+	_, _, errno := unix.RawSyscall6(unix.SYS_TIMER_SETTIME, uintptr(d.id), 0, uintptr(unsafe.Pointer(&spec)), 0, 0, 0)
+	if errno != 0 {
+		return os.NewSyscallError("timer_settime", errno)
+	}
+	return nil
+}
+
+// Close deletes the timer.
+func (d *Deadman) Close() error {
+	_, _, errno := unix.RawSyscall(unix.SYS_TIMER_DELETE, uintptr(d.id), 0, 0)
+	if errno != 0 {
+		return os.NewSyscallError("timer_delete", errno)
+	}
+	return nil
+}
+
+// Clocks returns CLOCK_MONOTONIC and CLOCK_BOOTTIME.
+func Clocks() (monotonic, boottime time.Duration) {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	monotonic = time.Duration(ts.Nano())
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
+	return monotonic, time.Duration(ts.Nano())
+}
