@@ -3,6 +3,7 @@
 package image
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,26 @@ import (
 
 	"github.com/pilotexec/pilot/internal/sys"
 )
+
+// TestMain fails when a descriptor was left open.
+func TestMain(m *testing.M) {
+	before := len(descriptors())
+	code := m.Run()
+	if after := descriptors(); len(after) > before+3 { // epoll, eventfd and pidfd of the Go runtime
+		fmt.Fprintf(os.Stderr, "leaked descriptors: %d before, now %v\n", before, after)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+func descriptors() (open []string) {
+	list, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range list {
+		target, _ := os.Readlink("/proc/self/fd/" + e.Name())
+		open = append(open, e.Name()+" "+target)
+	}
+	return open
+}
 
 // A testFS makes empty directories on one file system.
 type testFS struct {

@@ -173,7 +173,10 @@ func (w *writer) unmap() {
 
 func (w *writer) unlinkOpen(path string) {
 	w.with(path, os.O_RDWR, func(f *os.File) {
-		if fd, err := syscall.Dup(int(f.Fd())); err == nil && len(w.open) < 5 {
+		if len(w.open) >= 5 {
+			return
+		}
+		if fd, err := syscall.Dup(int(f.Fd())); err == nil {
 			w.open = append(w.open, os.NewFile(uintptr(fd), path))
 			os.Remove(path)
 		}
