@@ -87,6 +87,13 @@ func underLoad(ctx context.Context, t *testing.T, c *Cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	soFar, err := load.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if soFar.Acked < cut || soFar.RecentMaxLatencyMS == 0 {
+		t.Errorf("load so far: %+v, want at least %d writes", soFar, cut)
+	}
 	stats, err := load.Stop()
 	if err != nil {
 		t.Fatal(err)

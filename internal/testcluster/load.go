@@ -3,16 +3,15 @@
 package testcluster
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -25,13 +24,15 @@ type LoadConfig struct {
 
 // LoadStats is what a load did until it was stopped.
 type LoadStats struct {
-	Acked        int            `json:"acked"`
-	Reads        int            `json:"reads"`
-	Errors       int            `json:"errors"`
-	FirstError   string         `json:"first_error"`
-	Losses       int            `json:"losses"` // connections or sessions lost
-	MaxLatencyMS float64        `json:"max_latency_ms"`
-	LastAcked    map[int]uint64 `json:"last_acked"` // by worker
+	Acked        int     `json:"acked"`
+	Reads        int     `json:"reads"`
+	Errors       int     `json:"errors"`
+	FirstError   string  `json:"first_error"`
+	Losses       int     `json:"losses"` // connections or sessions lost
+	MaxLatencyMS float64 `json:"max_latency_ms"`
+	// RecentMaxLatencyMS is since the statistics were read before.
+	RecentMaxLatencyMS float64        `json:"recent_max_latency_ms"`
+	LastAcked          map[int]uint64 `json:"last_acked"` // by worker
 }
 
 // A Load is a client process that writes numbered entries and reads them back.
@@ -41,6 +42,7 @@ type Load struct {
 
 	proc   *process
 	stdout *os.File
+	stats  *json.Decoder // of stdout
 	stderr bytes.Buffer
 }
 
@@ -74,7 +76,7 @@ func (c *Cluster) StartLoad(ctx context.Context, cfg LoadConfig) (*Load, error) 
 		return nil, err
 	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = c.Dir, w, &l.stderr
-	l.stdout = r
+	l.stdout, l.stats = r, json.NewDecoder(r)
 	l.proc, err = startProcess(cmd)
 	w.Close()
 	if err != nil {
@@ -145,9 +147,22 @@ func (l *Load) Stop() (LoadStats, error) {
 	if !l.proc.cmd.ProcessState.Success() {
 		return LoadStats{}, fmt.Errorf("stop load: %v: %s", l.proc.cmd.ProcessState, tail(l.stderr.Bytes(), 1000))
 	}
+	return l.read()
+}
+
+// Stats returns what the load did so far.
+func (l *Load) Stats() (LoadStats, error) {
+	l.proc.signal(syscall.SIGUSR1)
+	return l.read()
+}
+
+func (l *Load) read() (LoadStats, error) {
+	if err := l.stdout.SetReadDeadline(time.Now().Add(loadStop)); err != nil {
+		return LoadStats{}, err
+	}
 	var stats LoadStats
-	if err := json.NewDecoder(bufio.NewReader(l.stdout)).Decode(&stats); err != nil {
-		return LoadStats{}, errors.Join(errors.New("read statistics of load"), err)
+	if err := l.stats.Decode(&stats); err != nil {
+		return LoadStats{}, fmt.Errorf("read statistics of load: %w", err)
 	}
 	return stats, nil
 }

@@ -22,6 +22,7 @@ type Status struct {
 	Size     int            `json:"size"`     // members that the cluster says it has
 	Keys     int            `json:"keys"`     // entries of the load that are stored
 	Last     uint64         `json:"last"`     // highest sequence number of a worker
+	Foreign  int64          `json:"foreign"`  // etcd: changes of the store that no load made
 	Members  []MemberStatus `json:"members"`
 	Err      string         `json:"err"`
 }
@@ -99,8 +100,20 @@ func (c *Cluster) Health(ctx context.Context) error {
 
 // Verify checks the running cluster against a record.
 func (c *Cluster) Verify(ctx context.Context, record string) error {
-	_, err := output(ctx, c.VerifyCommand(record))
+	return c.VerifyOf(ctx, record, c.Members...)
+}
+
+// VerifyOf checks some of the members only.
+func (c *Cluster) VerifyOf(ctx context.Context, record string, members ...*Member) error {
+	_, err := output(ctx, c.probe("verify", members, "-record", record))
 	return err
+}
+
+// MemberList returns the cluster's own list of its members, one a line, as
+// seen through the given ones. It is for etcd only.
+func (c *Cluster) MemberList(ctx context.Context, through ...*Member) (string, error) {
+	out, err := output(ctx, c.probe("member-list", through))
+	return string(out), err
 }
 
 // Leader returns the member that leads now, as the running members tell.

@@ -44,7 +44,24 @@ func etcdStatus(ctx context.Context, o *options) *status {
 	}
 	s.agree("raft")
 	s.count(ctx, openEtcd, o)
+	if err := etcdForeign(ctx, o, s); err != nil && s.Err == "" {
+		s.Err = err.Error()
+	}
 	return s
+}
+
+// etcdForeign counts what no load did. An empty store has revision 1, and a
+// load makes one revision for each of its keys: all others are foreign. The
+// answer has both numbers of one instant, so writes may go on meanwhile.
+func etcdForeign(ctx context.Context, o *options, s *status) error {
+	return etcdCluster(ctx, o, func(ctx context.Context, c *clientv3.Client) error {
+		got, err := c.Get(ctx, o.prefix+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+		if err != nil {
+			return err
+		}
+		s.Foreign = got.Header.Revision - 1 - got.Count
+		return nil
+	})
 }
 
 func etcdMember(ctx context.Context, o *options, m *member, size *int) error {

@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -28,27 +31,30 @@ type store interface {
 	Read(ctx context.Context, e entry) error
 	// All returns every stored entry, up to date with all acknowledged writes.
 	All(ctx context.Context) (map[entry]bool, error)
-	// Losses is how often the connection or session was lost.
+	// Losses is how often the connection or session was lost. Any goroutine
+	// may call it.
 	Losses() int
 	Close()
 }
 
 // loadStats is what a load prints at its end.
 type loadStats struct {
-	Acked        int            `json:"acked"`
-	Reads        int            `json:"reads"`
-	Errors       int            `json:"errors"`
-	FirstError   string         `json:"first_error,omitempty"`
-	Losses       int            `json:"losses"` // connections or sessions lost
-	MaxLatencyMS float64        `json:"max_latency_ms"`
-	LastAcked    map[int]uint64 `json:"last_acked"` // by worker
+	Acked        int     `json:"acked"`
+	Reads        int     `json:"reads"`
+	Errors       int     `json:"errors"`
+	FirstError   string  `json:"first_error,omitempty"`
+	Losses       int     `json:"losses"` // connections or sessions lost
+	MaxLatencyMS float64 `json:"max_latency_ms"`
+	// RecentMaxLatencyMS is since the statistics were asked for before.
+	RecentMaxLatencyMS float64        `json:"recent_max_latency_ms"`
+	LastAcked          map[int]uint64 `json:"last_acked"` // by worker
 }
 
 // readEvery is how many writes a worker makes before it reads one back.
 const readEvery = 5
 
 // runLoad writes until ctx is done. It prints "ready" when all workers are
-// connected, and the statistics at the end.
+// connected, and the statistics on SIGUSR1 and at the end.
 func runLoad(ctx context.Context, sys system, o *options) error {
 	var record *os.File
 	if o.record != "" {
@@ -82,12 +88,21 @@ func runLoad(ctx context.Context, sys system, o *options) error {
 	for i, st := range stores {
 		wg.Go(func() { l.work(ctx, i, st) })
 	}
-	wg.Wait()
-	for _, st := range stores {
-		l.stats.Losses += st.Losses()
+	ask := make(chan os.Signal, 1)
+	signal.Notify(ask, syscall.SIGUSR1)
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-ask:
+			if err := printJSON(l.report(stores)); err != nil {
+				return err
+			}
+		}
 	}
+	wg.Wait()
+	stats := l.report(stores)
 	if o.stats != "" {
-		out, err := json.Marshal(l.stats)
+		out, err := json.Marshal(stats)
 		if err != nil {
 			return err
 		}
@@ -95,7 +110,7 @@ func runLoad(ctx context.Context, sys system, o *options) error {
 			return err
 		}
 	}
-	return printJSON(l.stats)
+	return printJSON(stats)
 }
 
 type loader struct {
@@ -104,6 +119,19 @@ type loader struct {
 
 	mu    sync.Mutex // guards what follows
 	stats loadStats
+}
+
+// report returns the statistics as they are now.
+func (l *loader) report(stores []store) loadStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	stats := l.stats
+	stats.LastAcked = maps.Clone(stats.LastAcked)
+	for _, st := range stores {
+		stats.Losses += st.Losses()
+	}
+	l.stats.RecentMaxLatencyMS = 0
+	return stats
 }
 
 // work writes numbered entries through st at the worker's share of the rate.
@@ -136,7 +164,9 @@ func (l *loader) write(ctx context.Context, st store, e entry) {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stats.MaxLatencyMS = max(l.stats.MaxLatencyMS, float64(took.Microseconds())/1e3)
+	ms := float64(took.Microseconds()) / 1e3
+	l.stats.MaxLatencyMS = max(l.stats.MaxLatencyMS, ms)
+	l.stats.RecentMaxLatencyMS = max(l.stats.RecentMaxLatencyMS, ms)
 	if err != nil {
 		l.fail(fmt.Errorf("write %d of worker %d: %w", e.seq, e.worker, err))
 		return

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -179,7 +180,7 @@ type redisStore struct {
 	opts     *options
 	endpoint string
 	conn     *redisConn // nil after an error, until the next request
-	losses   int
+	losses   atomic.Int32
 }
 
 func openRedis(ctx context.Context, o *options, endpoint string) (store, error) {
@@ -202,7 +203,7 @@ func (s *redisStore) do(ctx context.Context, args ...string) (any, error) {
 	got, err := s.conn.do(ctx, args...)
 	var lost net.Error
 	if errors.Is(err, io.EOF) || errors.As(err, &lost) {
-		s.losses++
+		s.losses.Add(1)
 		s.Close()
 	}
 	return got, err
@@ -270,7 +271,7 @@ func (s *redisStore) All(ctx context.Context) (map[entry]bool, error) {
 	}
 }
 
-func (s *redisStore) Losses() int { return s.losses }
+func (s *redisStore) Losses() int { return int(s.losses.Load()) }
 
 func (s *redisStore) Close() {
 	if s.conn != nil {

@@ -17,12 +17,15 @@ type status struct {
 	Term    uint64 `json:"term"`    // see each system; changes with every election
 	// Election names the leader and term of every replicated group, such as
 	// "raft=127.0.0.1:2379@2": it changes if and only if there was an election.
-	Election string   `json:"election"`
-	Size     int      `json:"size"` // members that the cluster says it has
-	Keys     int      `json:"keys"` // entries under the prefix
-	Last     uint64   `json:"last"` // highest sequence number under the prefix
-	Members  []member `json:"members"`
-	Err      string   `json:"err,omitempty"` // why keys could not be counted
+	Election string `json:"election"`
+	Size     int    `json:"size"` // members that the cluster says it has
+	Keys     int    `json:"keys"` // entries under the prefix
+	Last     uint64 `json:"last"` // highest sequence number under the prefix
+	// Foreign is how many changes of the whole store were not made by a load:
+	// exact, and for etcd only.
+	Foreign int64    `json:"foreign"`
+	Members []member `json:"members"`
+	Err     string   `json:"err,omitempty"` // why keys could not be counted
 }
 
 type member struct {
