@@ -3,7 +3,6 @@
 package kobj
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -68,32 +67,37 @@ const once = unix.O_CREAT | unix.O_EXCL | unix.O_TRUNC | unix.O_NOCTTY
 func (file) Restore(w *World, d *Description) (sys.FD, error) {
 	st := d.State.(fileState)
 	writes := d.Flags&unix.O_ACCMODE != unix.O_RDONLY
-	path := st.path
+	var fd sys.FD
+	var err error
 	switch {
 	case st.deleted:
 		copied, ok := w.Deleted[st.key]
 		if !ok {
-			if writes || st.mode == unix.S_IFDIR {
-				return w.anonymous(d, "a deleted file whose bytes were not kept")
-			}
-			return -1, fmt.Errorf("%s: deleted, and its bytes were not kept", st.path)
+			return w.anonymous(d, "a deleted file whose bytes were not kept")
 		}
-		path = copied
-	case st.mode == unix.S_IFREG && writes && !w.Writable(path):
-		return w.output(d, path)
-	}
-	fd, err := unix.Open(path, (d.Flags&^once)|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
-	if errors.Is(err, unix.EPERM) && d.Flags&unix.O_NOATIME != 0 {
-		fd, err = unix.Open(path, (d.Flags&^(once|unix.O_NOATIME))|unix.O_CLOEXEC, 0)
+		fd, err = openOnHost(copied, d.Flags)
+	case st.mode == unix.S_IFREG && writes && !w.Writable(st.path):
+		return w.output(d, st.path)
+	default:
+		fd, err = openInside(st.path, d.Flags)
 	}
 	if err != nil {
-		return -1, &os.PathError{Op: "open", Path: path, Err: err}
+		return -1, err
 	}
 	if st.mode == unix.S_IFREG && d.Pos != 0 && d.Flags&unix.O_PATH == 0 {
-		if _, err := unix.Seek(fd, d.Pos, unix.SEEK_SET); err != nil {
-			_ = unix.Close(fd)
+		if _, err := unix.Seek(int(fd), d.Pos, unix.SEEK_SET); err != nil {
+			_ = fd.Close()
 			return -1, os.NewSyscallError("lseek", err)
 		}
+	}
+	return fd, nil
+}
+
+// openInside opens path as the world has it.
+func openInside(path string, flags int) (sys.FD, error) {
+	fd, err := unix.Open(path, (flags&^once)|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	return sys.FD(fd), nil
 }

@@ -149,15 +149,34 @@ func (w *World) fillPipes() error {
 // reopen opens the object behind fd once more, so that the new open file
 // description has the flags and the position of d.
 func reopen(fd sys.FD, d *Description) (sys.FD, error) {
-	n, err := unix.Open(fmt.Sprintf("/proc/thread-self/fd/%d", fd), (d.Flags&^once)|unix.O_CLOEXEC, 0)
+	n, err := openOnHost(fmt.Sprintf("/proc/self/fd/%d", fd), d.Flags)
 	if err != nil {
-		return -1, os.NewSyscallError("reopen", err)
+		return -1, err
 	}
 	if d.Pos != 0 {
-		if _, err := unix.Seek(n, d.Pos, unix.SEEK_SET); err != nil {
-			_ = unix.Close(n)
+		if _, err := unix.Seek(int(n), d.Pos, unix.SEEK_SET); err != nil {
+			_ = n.Close()
 			return -1, os.NewSyscallError("lseek", err)
 		}
 	}
-	return sys.FD(n), nil
+	return n, nil
+}
+
+// openOnHost opens path as the agent sees it. Restoring runs on a thread whose
+// paths, /proc included, are the world's; another goroutine is not on it.
+func openOnHost(path string, flags int) (sys.FD, error) {
+	type result struct {
+		fd  int
+		err error
+	}
+	opened := make(chan result)
+	go func() {
+		fd, err := unix.Open(path, (flags&^once)|unix.O_CLOEXEC, 0)
+		opened <- result{fd, err}
+	}()
+	r := <-opened
+	if r.err != nil {
+		return -1, &os.PathError{Op: "open", Path: path, Err: r.err}
+	}
+	return sys.FD(r.fd), nil
 }

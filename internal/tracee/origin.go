@@ -232,13 +232,9 @@ func (o *Origin) step(tid int) (child int, err error) {
 // its stack, whose bytes are put back afterwards.
 func (o *Origin) onLead(calls []Call, frame Addr) (child int, err error) {
 	if err := o.hold(o.PID); err != nil {
-		return 0, err
+		return 0, errors.Join(err, o.letGo(o.PID))
 	}
-	defer func() {
-		if derr := sys.Detach(o.PID, 0); derr != nil && !isGone(derr) {
-			err = errors.Join(err, fmt.Errorf("detach tid %d: %w", o.PID, derr))
-		}
-	}()
+	defer func() { err = errors.Join(err, o.letGo(o.PID)) }()
 	if frame != o.stackFrame {
 		return o.inject(o.PID, frame, calls)
 	}
@@ -373,8 +369,23 @@ func (o *Origin) Probe() error {
 	return nil
 }
 
+// letGo detaches from a thread. ptrace answers ESRCH both for a thread that has
+// ended and for one that is not stopped, which an error path may leave behind:
+// then it is stopped first.
 func (o *Origin) letGo(tid int) error {
-	if err := sys.Detach(tid, 0); err != nil && !isGone(err) {
+	err := sys.Detach(tid, 0)
+	if isGone(err) {
+		if ierr := sys.Interrupt(tid); isGone(ierr) {
+			return nil
+		}
+		if err = waitHalt(tid, time.Now().Add(prepareTimeout)); errors.Is(err, ErrGone) {
+			return nil
+		}
+		if err == nil {
+			err = sys.Detach(tid, 0)
+		}
+	}
+	if err != nil && !isGone(err) {
 		return fmt.Errorf("detach tid %d: %w", tid, err)
 	}
 	return nil

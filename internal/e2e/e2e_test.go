@@ -1,0 +1,298 @@
+//go:build linux
+
+// Package e2e forks real clusters under load and compares the fork with what
+// it was forked from.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/image"
+	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/observe"
+	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/spawn"
+	"github.com/pilotexec/pilot/internal/testcluster"
+	"github.com/pilotexec/pilot/internal/worldinit"
+)
+
+func TestMain(m *testing.M) {
+	worldinit.Reexec()
+	if os.Args[0] == agentName {
+		agentMain()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// The agent must not be the parent of the processes that it traces, since waits
+// of the same process would take each other's events. So forking is done by the
+// test binary, executed again under this name.
+const agentName = "pilot-e2e-agent"
+
+// request is what the test tells its agent.
+type request struct {
+	Members                []model.Member
+	Data                   []string
+	Dir, WorkDir           string
+	Health, Verify, Status []string
+	Election               string
+}
+
+func agentMain() {
+	var req request
+	if err := json.NewDecoder(os.Stdin).Decode(&req); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(fork(context.Background(), req)); err != nil {
+		os.Exit(1)
+	}
+}
+
+// forks is how often each cluster is forked: PILOT_FORKS, or a few.
+func forks() int {
+	if n, err := strconv.Atoi(os.Getenv("PILOT_FORKS")); err == nil {
+		return n
+	}
+	return 3
+}
+
+// privileged skips t when clusters cannot be forked here. Under
+// PILOT_REQUIRE_PRIVILEGED it fails instead: green must mean that something ran.
+func privileged(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("PILOT_REQUIRE_PRIVILEGED") != "" {
+		t.Fatal("privileged test cannot run: not root")
+	}
+	t.Skip("needs root")
+}
+
+func TestPrivForkEtcd(t *testing.T)      { testFork(t, testcluster.Etcd) }
+func TestPrivForkNATS(t *testing.T)      { testFork(t, testcluster.NATS) }
+func TestPrivForkZooKeeper(t *testing.T) { testFork(t, testcluster.ZooKeeper) }
+func TestPrivForkRedis(t *testing.T)     { testFork(t, testcluster.Redis) }
+
+// outcome is one fork.
+type outcome struct {
+	Pause    model.Pause
+	Spawn    time.Duration
+	Elected  bool // the fork, or production, had an election
+	Lost     int  // connections between members that the fork lost
+	Missing  bool // an acknowledged write is missing in the fork
+	Problems []string
+}
+
+func testFork(t *testing.T, kind testcluster.Kind) {
+	privileged(t)
+	ctx := t.Context()
+	bin, err := testcluster.Build(ctx, kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/var/tmp", "pilot-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	cluster, err := testcluster.Start(ctx, kind, filepath.Join(dir, "cluster"), bin, kind.DefaultSize())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Stop()
+	load, err := cluster.StartLoad(ctx, testcluster.LoadConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second) // something to fork
+	before, err := cluster.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var outcomes []outcome
+	for i := range forks() {
+		o := forkOnce(t, cluster, load, filepath.Join(dir, fmt.Sprintf("fork%d", i)), before)
+		outcomes = append(outcomes, o)
+		for _, p := range o.Problems {
+			t.Errorf("fork %d: %s", i, p)
+		}
+	}
+	after, err := cluster.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Election != before.Election {
+		t.Errorf("production had an election: %q, then %q", before.Election, after.Election)
+	}
+	stats, err := load.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stats.Errors > 0 || stats.Losses > 0 {
+		t.Errorf("production's clients saw %d errors (first: %s) and %d lost sessions", stats.Errors, stats.FirstError, stats.Losses)
+	}
+	if err := cluster.Verify(ctx, load.Record); err != nil {
+		t.Errorf("production lost writes: %v", err)
+	}
+	report(t, kind, outcomes, stats)
+}
+
+// forkOnce lets the agent fork the cluster and look at the fork.
+func forkOnce(t *testing.T, c *testcluster.Cluster, load *testcluster.Load, dir string, before testcluster.Status) (o outcome) {
+	t.Helper()
+	req := request{
+		Dir: dir, WorkDir: c.Dir, Election: before.Election,
+		Health: c.HealthCommand(), Status: c.StatusCommand(),
+	}
+	for _, m := range c.Members {
+		req.Members = append(req.Members, model.Member{Name: m.Name, PID: m.PID, Args: m.Args, Data: []string{m.Data, m.Log}})
+		req.Data = append(req.Data, m.Data, m.Log)
+	}
+	record := filepath.Join(c.Dir, "cut")
+	if _, err := load.Cut(record); err != nil {
+		t.Fatal(err)
+	}
+	req.Verify = c.VerifyCommand(record)
+	input, err := json.Marshal(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe")
+	cmd.Args = []string{agentName}
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(input), os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("agent: %v", err)
+	}
+	if err := json.Unmarshal(out, &o); err != nil {
+		t.Fatalf("agent said %q: %v", out, err)
+	}
+	return o
+}
+
+// fork is the agent's part: snapshot, world, and questions to the world.
+func fork(ctx context.Context, req request) (o outcome) {
+	problem := func(format string, args ...any) { o.Problems = append(o.Problems, fmt.Sprintf(format, args...)) }
+	defer os.RemoveAll(req.Dir)
+	im, err := image.Prepare(ctx, filepath.Join(req.Dir, "image"), req.Data)
+	if err != nil {
+		problem("copy: %v", err)
+		return o
+	}
+	tracer := osthread.New()
+	defer tracer.Close()
+	var snap *capture.Snapshot
+	err = tracer.Do(func() (err error) {
+		snap, err = capture.Take(ctx, capture.Config{Members: req.Members, MaxPause: 250 * time.Millisecond, Image: im})
+		return err
+	})
+	if err != nil {
+		problem("snapshot: %v", err)
+		return o
+	}
+	defer func() {
+		if err := tracer.Do(snap.Close); err != nil {
+			problem("close snapshot: %v", err)
+		}
+	}()
+	o.Pause = snap.Pause
+	w, err := spawn.New(ctx, tracer, snap, spawn.Config{Name: "trial", Dir: filepath.Join(req.Dir, "trial"), Members: req.Members})
+	if err != nil {
+		problem("%v", err)
+		return o
+	}
+	o.Spawn = w.Spawn
+	if err := w.Release(); err != nil {
+		problem("release: %v", err)
+	}
+	watch := observe.New(w)
+	defer watch.Wait()
+	defer func() {
+		if err := w.Close(); err != nil {
+			problem("close world: %v", err)
+		}
+	}()
+	o.look(ctx, req, watch, problem)
+	if os.Getenv("PILOT_E2E_HOLD") != "" && len(o.Problems) > 0 {
+		fmt.Fprintf(os.Stderr, "holding: init %d, %v\n", w.Init().PID(), o.Problems)
+		time.Sleep(10 * time.Minute)
+	}
+	return o
+}
+
+// look asks the fork whether it is what production was.
+func (o *outcome) look(ctx context.Context, req request, watch *observe.Watch, problem func(string, ...any)) {
+	inWorld := func(name string, cmd []string) model.CommandResult {
+		limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+		defer cancel()
+		return watch.Run(limited, name, cmd, os.Environ(), req.WorkDir, true)
+	}
+	if r := inWorld("health", req.Health); !r.OK() {
+		problem("the fork is not healthy: %s", describe(r))
+	}
+	if r := inWorld("verify", req.Verify); !r.OK() {
+		o.Missing = true
+		problem("acknowledged writes are missing in the fork: %s", describe(r))
+	}
+	r := inWorld("status", req.Status)
+	status, err := testcluster.ParseStatus([]byte(r.Output))
+	if err != nil {
+		problem("status: %v %s", err, describe(r))
+	} else if status.Election != req.Election {
+		o.Elected = true
+		problem("the fork had an election: %q, then %q", req.Election, status.Election)
+	}
+	for _, p := range watch.Processes() {
+		if p.Exit != nil {
+			problem("%s ended in the fork: %+v %v", p.Member, p.Exit, p.Output)
+		}
+	}
+}
+
+func describe(r model.CommandResult) string {
+	if r.Exit == nil {
+		return fmt.Sprintf("no end after %v, %s %s", r.Duration, r.Err, r.Output)
+	}
+	return fmt.Sprintf("exit %d %s after %v: %s", r.Exit.Code, r.Exit.Signal, r.Duration, r.Output)
+}
+
+// report prints one line for the table of forks.
+func report(t *testing.T, kind testcluster.Kind, all []outcome, stats testcluster.LoadStats) {
+	var total, files []time.Duration
+	elections, lost := 0, 0
+	for _, o := range all {
+		total = append(total, o.Pause.Total)
+		files = append(files, o.Pause.Total-o.Pause.Files)
+		if o.Elected {
+			elections++
+		}
+		lost += o.Lost
+	}
+	slices.Sort(total)
+	slices.Sort(files)
+	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000) }
+	last := all[len(all)-1].Pause
+	t.Logf("%s: forks %d, elections %d, lost connections %d, pause ms min/median/max %s/%s/%s, without the files %s/%s/%s; threads %d objects %d connections %d+%d; acked %d max latency %.0f ms",
+		kind, len(all), elections, lost, ms(total[0]), ms(total[len(total)/2]), ms(total[len(total)-1]),
+		ms(files[0]), ms(files[len(files)/2]), ms(files[len(files)-1]),
+		last.Threads, last.Objects, last.Connections, last.Outside, stats.Acked, stats.MaxLatencyMS)
+	for _, o := range all {
+		t.Logf("  %+v", o.Pause)
+	}
+}
