@@ -1,0 +1,45 @@
+package verdict
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/pilotexec/pilot/internal/model"
+)
+
+// differences compares the two worlds, one row per check and per count.
+func differences(o model.Observation) []model.Difference {
+	rows := []model.Difference{}
+	for _, t := range o.Trial.Probes {
+		control := "not run"
+		if c := probe(o.Control, t.Name); c != nil {
+			control = beforeAfter(*c)
+		}
+		rows = append(rows, model.Difference{What: fmt.Sprintf("check %q", t.Name), Trial: beforeAfter(t), Control: control})
+	}
+	count := func(what string, of func(model.World) int) {
+		rows = append(rows, model.Difference{What: what, Trial: strconv.Itoa(of(o.Trial)), Control: strconv.Itoa(of(o.Control))})
+	}
+	count("processes at the end", func(w model.World) int { return running(w.Processes) })
+	count("processes started", func(w model.World) int { return len(children(w)) })
+	count("files changed", func(w model.World) int { return len(w.Files) })
+	return rows
+}
+
+func beforeAfter(p model.ProbeResult) string {
+	before, after := outcome(p.Before), outcome(p.After)
+	if before == after {
+		return after
+	}
+	return before + ", then " + after
+}
+
+func running(processes []model.Process) int {
+	n := 0
+	for _, p := range processes {
+		if p.Exit == nil {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,45 @@
+package verdict
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pilotexec/pilot/internal/model"
+)
+
+// reason is the one sentence behind v's status.
+func reason(o model.Observation, v model.Verdict) string {
+	if v.Status == model.Pass {
+		return passReason(o)
+	}
+	first := v.Findings[0]
+	more := 0
+	for _, f := range v.Findings[1:] {
+		if f.Severity == first.Severity {
+			more++
+		}
+	}
+	text := first.Message
+	if first.Member != "" && !strings.Contains(text, first.Member) {
+		text = first.Member + ": " + text
+	}
+	switch {
+	case more == 1:
+		text += " (and 1 more)"
+	case more > 1:
+		text += fmt.Sprintf(" (and %d more)", more)
+	}
+	return text
+}
+
+func passReason(o model.Observation) string {
+	text := "the action ended with exit status 0 and no member was lost"
+	switch n := len(o.Trial.Probes); n {
+	case 0:
+		return text + "; no check was given"
+	case 1:
+		return text + "; the check passes"
+	default:
+		return text + fmt.Sprintf("; all %d checks pass", n)
+	}
+}
