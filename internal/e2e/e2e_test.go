@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -229,11 +230,25 @@ func fork(ctx context.Context, req request) (o outcome) {
 		}
 	}()
 	o.look(ctx, req, watch, problem)
-	if os.Getenv("PILOT_E2E_HOLD") != "" && len(o.Problems) > 0 {
-		fmt.Fprintf(os.Stderr, "holding: init %d, %v\n", w.Init().PID(), o.Problems)
-		time.Sleep(10 * time.Minute)
+	if dir := os.Getenv("PILOT_E2E_DUMP"); dir != "" && len(o.Problems) > 0 {
+		dump(w, dir)
 	}
 	return o
+}
+
+// dump keeps what a failing fork's members say, with the stacks that Go and Java
+// print on SIGQUIT.
+func dump(w *spawn.World, dir string) {
+	for _, ph := range w.Phantoms() {
+		_ = syscall.Kill(ph.HostPID, syscall.SIGQUIT)
+		time.Sleep(time.Second)
+		for _, log := range []string{w.MemberLog(ph.Member.Name), w.Log(ph.Member.Name)} {
+			if text, err := os.ReadFile(log); err == nil {
+				name := fmt.Sprintf("%s-%s", ph.Member.Name, filepath.Base(log))
+				_ = os.WriteFile(filepath.Join(dir, name), text, 0o644)
+			}
+		}
+	}
 }
 
 // look asks the fork whether it is what production was.

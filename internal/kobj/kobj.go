@@ -230,3 +230,20 @@ func setStatus(fd sys.FD, d *Description) error {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, d.Flags&settable)
 	return os.NewSyscallError("fcntl", err)
 }
+
+// UnknownKind names what KindOf does not know, as precisely as it can.
+func (src *Source) UnknownKind() string {
+	if d := src.domain(); d != 0 {
+		if name, ok := families[d]; ok {
+			return "socket:[" + name + "]"
+		}
+		return fmt.Sprintf("socket:[family %d]", d)
+	}
+	return src.Link
+}
+
+// families names the address families that a world cannot have.
+var families = map[int]string{
+	unix.AF_PACKET: "packet", unix.AF_VSOCK: "vsock", unix.AF_ALG: "alg", unix.AF_XDP: "xdp",
+	unix.AF_NETLINK: "netlink", unix.AF_INET: "raw", unix.AF_INET6: "raw6", unix.AF_BLUETOOTH: "bluetooth",
+}

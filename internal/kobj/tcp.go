@@ -5,6 +5,7 @@ package kobj
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/pilotexec/pilot/internal/sys"
 	"golang.org/x/sys/unix"
@@ -100,9 +101,6 @@ func (stream) Capture(src *Source) (any, error) {
 	}
 	st.state = st.info.State
 	if st.peer.IsValid() {
-		if st.recv, err = peekStream(src.Dup); err != nil {
-			return nil, err
-		}
 		dup, err := unix.FcntlInt(uintptr(src.Dup), unix.F_DUPFD_CLOEXEC, 3)
 		if err != nil {
 			return nil, os.NewSyscallError("fcntl dupfd", err)
@@ -165,23 +163,37 @@ func (st *streamState) finish(fd sys.FD, d *Description) error {
 	return setStatus(fd, d)
 }
 
-// Drain completes the capture of connections whose both ends are stopped: what
-// one end has written and the other has not received is read from the sender's
-// queue. It must run before production is released, and closes our duplicates.
+// drainTime bounds the wait for bytes between two stopped members. The kernel
+// delivers them without the members' help, in microseconds unless the
+// processor is busy with something else.
+const drainTime = 5 * time.Millisecond
+
+// Drain completes the capture of connections when every member is stopped: it
+// waits until nothing is on the wire, then reads the receive queues, and from
+// the sender's queue what its peer has no room for. It must run before
+// production is released, and closes our duplicates.
 func Drain(all []*Description) (inside, outside int, err error) {
 	ends := streamsByAddress(all)
+	deadline := time.Now().Add(drainTime)
 	for _, d := range all {
 		st, ok := d.State.(*streamState)
 		if !ok || st.dup < 0 {
 			continue
 		}
 		other, paired := ends[pairKey{st.peer, st.local}]
-		switch {
-		case !paired:
-			outside++
-		case err == nil:
+		if paired {
 			inside++
-			err = st.drainTo(other.State.(*streamState))
+		} else {
+			outside++
+		}
+		if err != nil {
+			continue
+		}
+		if paired {
+			err = st.settle(other.State.(*streamState), deadline)
+		}
+		if err == nil {
+			st.recv, err = peekStream(st.dup)
 		}
 	}
 	for _, d := range all {
@@ -193,22 +205,40 @@ func Drain(all []*Description) (inside, outside int, err error) {
 	return inside / 2, outside, err
 }
 
-// drainTo reads the bytes that are on the way from st to its peer.
-func (st *streamState) drainTo(peer *streamState) error {
-	// Both counters are of the stream's payload. Bytes sent twice were received once.
-	missing := int64(st.info.Notsent_bytes) +
-		max(0, int64(st.info.Bytes_sent)-int64(st.info.Bytes_retrans)-int64(peer.info.Bytes_received))
-	if missing == 0 {
-		return nil
+// settle waits until st has received all that its peer has put on the wire.
+// What the peer could not send, for want of room here, is read from its queue.
+func (st *streamState) settle(peer *streamState, deadline time.Time) error {
+	for {
+		for _, end := range []*streamState{peer, st} {
+			info, err := unix.GetsockoptTCPInfo(int(end.dup), unix.IPPROTO_TCP, unix.TCP_INFO)
+			if err != nil {
+				return os.NewSyscallError("getsockopt tcp_info", err)
+			}
+			end.info, end.state = info, info.State
+		}
+		// Both counters are of the stream's payload. Bytes sent twice were
+		// received once.
+		flying := int64(peer.info.Bytes_sent) - int64(peer.info.Bytes_retrans) - int64(st.info.Bytes_received)
+		if flying <= 0 && peer.info.Notsent_bytes == 0 {
+			return nil
+		}
+		if flying > 0 && time.Now().Before(deadline) {
+			continue
+		}
+		return peer.takeUnsent(int64(peer.info.Notsent_bytes) + max(0, flying))
 	}
+}
+
+// takeUnsent reads the last n bytes of the send queue.
+func (st *streamState) takeUnsent(n int64) error {
 	queue, err := peekSendQueue(st.dup)
 	if err != nil {
 		return fmt.Errorf("send queue %v to %v: %w", st.local, st.peer, err)
 	}
-	if int64(len(queue)) < missing {
-		return fmt.Errorf("send queue %v to %v holds %d of %d missing bytes", st.local, st.peer, len(queue), missing)
+	if int64(len(queue)) < n {
+		return fmt.Errorf("send queue %v to %v holds %d of %d missing bytes", st.local, st.peer, len(queue), n)
 	}
-	st.unsent = queue[int64(len(queue))-missing:]
+	st.unsent = queue[int64(len(queue))-n:]
 	return nil
 }
 

@@ -69,28 +69,106 @@ func maps(path string) (out []VMA, err error) {
 	return out, nil
 }
 
-type Status struct{ CapEff uint64 }
+// Status is proc_pid_status(5), in part.
+type Status struct {
+	State          string
+	PPID           int
+	TracerPID      int
+	UIDs           []int // real, effective, saved, file system
+	CapEff         uint64
+	Seccomp        int
+	Resident       int64 // bytes
+	ThreadFeatures string
+}
 
-func ReadStatus(pid int) (s Status, err error) {
+// ReadStatus reads /proc/PID/status.
+func ReadStatus(pid int) (Status, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return Status{}, err
+	}
+	return parseStatus(b)
+}
+
+func parseStatus(b []byte) (s Status, err error) {
 	for line := range strings.SplitSeq(string(b), "\n") {
-		if v, ok := strings.CutPrefix(line, "CapEff:\t"); ok {
-			s.CapEff, _ = strconv.ParseUint(v, 16, 64)
+		key, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch key {
+		case "State":
+			s.State = value
+		case "PPid":
+			s.PPID, err = strconv.Atoi(value)
+		case "TracerPid":
+			s.TracerPID, err = strconv.Atoi(value)
+		case "Seccomp":
+			s.Seccomp, err = strconv.Atoi(value)
+		case "Uid":
+			for _, f := range strings.Fields(value) {
+				var uid int
+				if uid, err = strconv.Atoi(f); err == nil {
+					s.UIDs = append(s.UIDs, uid)
+				}
+			}
+		case "CapEff":
+			s.CapEff, err = strconv.ParseUint(value, 16, 64)
+		case "VmRSS":
+			var kb int64
+			if kb, err = strconv.ParseInt(strings.TrimSuffix(value, " kB"), 10, 64); err == nil {
+				s.Resident = kb << 10
+			}
+		case "x86_Thread_features":
+			s.ThreadFeatures = value
+		}
+		if err != nil {
+			return s, fmt.Errorf("status line %q: %w", line, err)
 		}
 	}
-	return s, err
+	return s, nil
 }
 
-type Stat struct{ ExitCode int }
+// Stat is proc_pid_stat(5), in part.
+type Stat struct {
+	PPID      int
+	StartTime uint64 // clock ticks since boot
+	ExitCode  int    // as a wait status; of a zombie
+}
 
-func ReadStat(pid int) (s Stat, err error) {
+// ReadStat reads /proc/PID/stat.
+func ReadStat(pid int) (Stat, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(f) > 49 {
-		s.ExitCode, _ = strconv.Atoi(f[49])
+	if err != nil {
+		return Stat{}, err
 	}
+	return parseStat(b)
+}
+
+func parseStat(b []byte) (s Stat, err error) {
+	// The name in parentheses may hold anything, parentheses included.
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	const first = 3 // the number of f[0] in the man page
+	if len(f) <= 52-first {
+		return s, fmt.Errorf("stat has %d fields", len(f))
+	}
+	if s.PPID, err = strconv.Atoi(f[4-first]); err != nil {
+		return s, err
+	}
+	if s.StartTime, err = strconv.ParseUint(f[22-first], 10, 64); err != nil {
+		return s, err
+	}
+	s.ExitCode, err = strconv.Atoi(f[52-first])
 	return s, err
 }
+
+// Cmdline reads /proc/PID/cmdline.
+func Cmdline(pid int) ([]string, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || len(b) == 0 {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00"), nil
+}
+
 func ints(dir string) (out []int, err error) {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -1,0 +1,260 @@
+//go:build linux
+
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pilotexec/pilot/internal/kobj"
+	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/plan"
+	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// facts are what is read of one member before anything is stopped.
+type facts struct {
+	plan.ProcessFacts
+	data plan.DataInput
+}
+
+func (f facts) preflight() ([]model.Refusal, []model.Gap, []model.Object) {
+	return plan.Preflight(f.ProcessFacts)
+}
+
+// requireRoot refuses early, since everything else would fail with a less
+// telling error.
+func requireRoot() error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	return &model.RefusedError{Refusals: []model.Refusal{{
+		Object: "pilot", Kind: fmt.Sprintf("uid %d", os.Geteuid()),
+		Why: "forking other processes needs root", Hint: "run it with sudo",
+	}}}
+}
+
+// examine reads the facts of every member that runs. Members that are down
+// have none.
+func examine(members []model.Member) ([]facts, error) {
+	all := make([]facts, len(members))
+	for i, m := range members {
+		if m.Down() {
+			all[i].data.Given = m.Data
+			continue
+		}
+		f, err := examineOne(m)
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+				return nil, &model.RefusedError{Refusals: []model.Refusal{{
+					Member: m.Name, PID: m.PID, Object: "process", Why: "does not exist",
+					Hint: "pilot doctor --match NAME lists what is running",
+				}}}
+			}
+			return nil, fmt.Errorf("examine %s (pid %d): %w", m.Name, m.PID, err)
+		}
+		all[i] = f
+	}
+	return all, nil
+}
+
+func examineOne(m model.Member) (f facts, err error) {
+	f.Member, f.AgentPID = m, os.Getpid()
+	status, err := procfs.ReadStatus(m.PID)
+	if err != nil {
+		return f, err
+	}
+	f.State, f.TracerPID, f.ParentPID = status.State, status.TracerPID, status.PPID
+	f.UIDs, f.Seccomp = status.UIDs, status.Seccomp
+	f.Shadow = strings.Contains(status.ThreadFeatures, "shstk")
+	f.Resident = status.Resident
+	if f.TracerPID != 0 {
+		f.Tracer = comm(f.TracerPID)
+	}
+	if f.TIDs, err = procfs.Tasks(m.PID); err != nil {
+		return f, err
+	}
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", m.PID))
+	f.KernelTask = errors.Is(err, fs.ErrNotExist)
+	if f.KernelTask || strings.HasPrefix(f.State, "Z") {
+		return f, nil
+	}
+	if err != nil {
+		return f, err
+	}
+	f.Member.Exe = exe
+	if f.Foreign, err = foreignNamespaces(m.PID); err != nil {
+		return f, err
+	}
+	if f.Root, err = os.Readlink(fmt.Sprintf("/proc/%d/root", m.PID)); err != nil {
+		return f, err
+	}
+	if f.Children, err = children(m.PID, f.TIDs); err != nil {
+		return f, err
+	}
+	if err := f.readDescriptors(); err != nil {
+		return f, err
+	}
+	if err := f.readMappings(); err != nil {
+		return f, err
+	}
+	f.data.Given = m.Data
+	f.data.Args = m.Args
+	f.data.Cwd, err = os.Readlink(fmt.Sprintf("/proc/%d/cwd", m.PID))
+	f.data.Configs = configs(f.data.Args, f.data.Cwd)
+	return f, err
+}
+
+func comm(pid int) string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return strings.TrimSpace(string(b))
+}
+
+// foreignNamespaces lists those kinds of namespaces that a member must share
+// with the agent and does not.
+func foreignNamespaces(pid int) (out []string, err error) {
+	theirs, err := procfs.Namespaces(pid)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := procfs.Namespaces(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	for _, ns := range []string{"mnt", "pid", "user", "net"} {
+		if theirs[ns] != ours[ns] {
+			out = append(out, ns)
+		}
+	}
+	return out, nil
+}
+
+// children reads /proc/PID/task/TID/children, proc_tid_children(5).
+func children(pid int, tids []int) (out []int, err error) {
+	for _, tid := range tids {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, tid))
+		if err != nil {
+			continue // the thread has ended, or the kernel lacks the file
+		}
+		for _, word := range strings.Fields(string(b)) {
+			if n, err := strconv.Atoi(word); err == nil {
+				out = append(out, n)
+			}
+		}
+	}
+	return out, nil
+}
+
+// readDescriptors finds the kind of each descriptor, and the written files.
+func (f *facts) readDescriptors() error {
+	pidfd, err := sys.PidfdOpen(f.Member.PID)
+	if err != nil {
+		return err
+	}
+	defer pidfd.Close()
+	fds, err := procfs.FDs(f.Member.PID)
+	if err != nil {
+		return err
+	}
+	for _, fd := range fds {
+		src := kobj.Source{PID: f.Member.PID, FD: fd}
+		if src.Link, err = os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", src.PID, fd)); err != nil {
+			continue // closed meanwhile
+		}
+		if src.Info, err = procfs.ReadFDInfo(src.PID, fd); err != nil {
+			continue
+		}
+		if src.Dup, err = sys.PidfdGetFD(pidfd, fd); err != nil {
+			continue
+		}
+		err := unix.Fstat(int(src.Dup), &src.Stat)
+		d := plan.Descriptor{FD: fd, Link: src.Link}
+		if kind, kerr := kobj.KindOf(&src); kerr == nil {
+			d.Kind, d.Known = kind.Name(), true
+		} else {
+			d.Kind = src.UnknownKind()
+		}
+		_ = src.Dup.Close()
+		if err != nil {
+			return err
+		}
+		f.Descriptors = append(f.Descriptors, d)
+		if src.Stat.Mode&unix.S_IFMT == unix.S_IFREG && src.Stat.Nlink > 0 &&
+			src.Info.Flags&unix.O_ACCMODE != unix.O_RDONLY && isData(src.Link) {
+			f.data.Written = append(f.data.Written, src.Link)
+		}
+	}
+	return nil
+}
+
+// isData tells files on disks from the kernel's own.
+func isData(path string) bool {
+	for _, prefix := range []string{"/dev/", "/proc/", "/sys/", "/memfd:"} {
+		if strings.HasPrefix(path, prefix) {
+			return false
+		}
+	}
+	return strings.HasPrefix(path, "/")
+}
+
+func (f *facts) readMappings() error {
+	vmas, err := procfs.Smaps(f.Member.PID)
+	if err != nil {
+		return err
+	}
+	for _, v := range vmas {
+		if v.Shared || v.Has("dc") || v.Has("wf") || v.Has("io") || v.Has("pf") || v.Has("um") || v.Has("uw") {
+			f.Mappings = append(f.Mappings, plan.Mapping{
+				Start: v.Start, End: v.End, Path: v.Path, Shared: v.Shared, Flags: v.Flags,
+			})
+		}
+	}
+	return nil
+}
+
+// maxConfig bounds the files that are searched for the names of directories.
+const maxConfig = 64 << 10
+
+// configs reads the small files that the arguments name.
+func configs(args []string, cwd string) (out []string) {
+	for _, arg := range args {
+		if _, after, ok := strings.Cut(arg, "="); ok {
+			arg = after
+		}
+		if !strings.Contains(arg, "/") && !strings.Contains(arg, ".") {
+			continue
+		}
+		if !filepath.IsAbs(arg) {
+			arg = filepath.Join(cwd, arg)
+		}
+		fi, err := os.Stat(arg)
+		if err != nil || !fi.Mode().IsRegular() || fi.Size() > maxConfig {
+			continue
+		}
+		if text, err := os.ReadFile(arg); err == nil {
+			out = append(out, string(text))
+		}
+	}
+	return out
+}
+
+// withData completes the members by their data directories. Where two members
+// write below one directory, it belongs to the first.
+func withData(members []model.Member, all []facts) []model.Member {
+	out := slices.Clone(members)
+	for i := range out {
+		out[i].Data = plan.DataDirs(all[i].data)
+		if all[i].Member.Exe != "" {
+			out[i].Exe = all[i].Member.Exe
+		}
+	}
+	return out
+}

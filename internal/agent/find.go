@@ -1,0 +1,182 @@
+//go:build linux
+
+package agent
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/plan"
+	"github.com/pilotexec/pilot/internal/procfs"
+)
+
+// Find resolves processes to members: those with the given pids, and those
+// whose executable's base name is match or whose arguments contain it. Pilot
+// itself, and what it was started by, never matches.
+func (Engine) Find(_ context.Context, match string, pids []int) (members []model.Member, err error) {
+	for _, pid := range pids {
+		m, err := memberOf(pid)
+		if err != nil {
+			return nil, &model.RefusedError{Refusals: []model.Refusal{{
+				PID: pid, Object: "process", Why: "does not exist",
+				Hint: "pilot doctor --match NAME lists what is running",
+			}}}
+		}
+		members = append(members, m)
+	}
+	if match == "" {
+		return named(members), nil
+	}
+	ours := ancestors(os.Getpid())
+	all, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil, err
+	}
+	var byName, byArg []model.Member
+	for _, dir := range all {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil || ours[pid] {
+			continue
+		}
+		m, err := memberOf(pid)
+		if err != nil || len(m.Args) == 0 {
+			continue
+		}
+		switch {
+		case filepath.Base(m.Exe) == match || filepath.Base(m.Args[0]) == match:
+			byName = append(byName, m)
+		case slices.ContainsFunc(m.Args, func(a string) bool { return strings.Contains(a, match) }) && !isShell(m.Exe):
+			byArg = append(byArg, m)
+		}
+	}
+	// A program's name says more than a word that happens to be in arguments.
+	if len(byName) > 0 {
+		return named(append(members, byName...)), nil
+	}
+	return named(append(members, byArg...)), nil
+}
+
+// isShell keeps scripts and editors that only talk of the cluster out.
+func isShell(exe string) bool {
+	switch filepath.Base(exe) {
+	case "sh", "bash", "dash", "zsh", "fish", "ssh", "sudo", "su", "vim", "less", "tail", "grep", "tmux":
+		return true
+	}
+	return false
+}
+
+func memberOf(pid int) (m model.Member, err error) {
+	m.PID = pid
+	stat, err := procfs.ReadStat(pid)
+	if err != nil {
+		return m, err
+	}
+	m.StartTime = stat.StartTime
+	m.Exe, _ = os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	m.Args, err = procfs.Cmdline(pid)
+	return m, err
+}
+
+func ancestors(pid int) map[int]bool {
+	out := map[int]bool{}
+	for pid > 0 && !out[pid] {
+		out[pid] = true
+		stat, err := procfs.ReadStat(pid)
+		if err != nil {
+			break
+		}
+		pid = stat.PPID
+	}
+	return out
+}
+
+// named gives members names: the value of their --name flag, or the program's
+// with the pid.
+func named(members []model.Member) []model.Member {
+	slices.SortFunc(members, func(a, b model.Member) int { return a.PID - b.PID })
+	members = slices.CompactFunc(members, func(a, b model.Member) bool { return a.PID == b.PID })
+	for i := range members {
+		if m := &members[i]; m.Name == "" {
+			m.Name = nameOf(m)
+		}
+	}
+	return members
+}
+
+func nameOf(m *model.Member) string {
+	for i, a := range m.Args {
+		flag, value, ok := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		if flag != "name" && flag != "server_name" || !strings.HasPrefix(a, "-") {
+			continue
+		}
+		if ok {
+			return value
+		}
+		if i+1 < len(m.Args) {
+			return m.Args[i+1]
+		}
+	}
+	return fmt.Sprintf("%s-%d", filepath.Base(m.Exe), m.PID)
+}
+
+// Doctor tells of each member whether it can be piloted.
+func (Engine) Doctor(_ context.Context, spec model.Spec) (out []model.Diagnosis, err error) {
+	if err := requireRoot(); err != nil {
+		return nil, err
+	}
+	all, err := examine(spec.Members)
+	if err != nil {
+		return nil, err
+	}
+	members := withData(spec.Members, all)
+	for i, f := range all {
+		d := model.Diagnosis{Member: members[i]}
+		if !members[i].Down() {
+			f.Member = members[i]
+			d.Threads, d.Resident = len(f.TIDs), f.Resident
+			d.Refusals, d.Gaps, d.Objects = f.preflight()
+			d.Predicted = plan.Predict(f.ProcessFacts)
+		}
+		d.DataBytes = size(members[i].Data)
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+func size(paths []string) (total int64) {
+	for _, p := range paths {
+		_ = filepath.WalkDir(p, func(_ string, e os.DirEntry, err error) error {
+			if err == nil && e.Type().IsRegular() {
+				if fi, err := e.Info(); err == nil {
+					total += fi.Size()
+				}
+			}
+			return nil
+		})
+	}
+	return total
+}
+
+// Sweep erases what agents that died have left: their images and worlds'
+// files. Processes and namespaces die with their agent; helpers end themselves.
+func (Engine) Sweep(_ context.Context, workDirs []string) (erased []string, err error) {
+	for _, dir := range workDirs {
+		for _, sub := range []string{"image", "worlds"} {
+			path := filepath.Join(dir, sub)
+			if _, err := os.Lstat(path); err != nil {
+				continue
+			}
+			if err := os.RemoveAll(path); err != nil {
+				return erased, err
+			}
+			erased = append(erased, path)
+		}
+	}
+	return erased, nil
+}
