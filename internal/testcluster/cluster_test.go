@@ -150,7 +150,7 @@ func crash(ctx context.Context, t *testing.T, c *Cluster) {
 	if err := c.Restart(victim.Name); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
 	if err := c.WaitHealthy(ctx); err != nil {
 		t.Errorf("after the restart: %v\n%s", err, c.logTails())

@@ -207,6 +207,10 @@ func (l *loader) fail(err error) {
 	}
 }
 
+// verifyLimit is how long reading all entries through one endpoint may take. A
+// group that elects a new leader meanwhile needs several seconds.
+const verifyLimit = 20 * time.Second
+
 // verify checks that every entry of the record is stored, as seen through
 // each endpoint.
 func verify(ctx context.Context, sys system, o *options) error {
@@ -216,7 +220,7 @@ func verify(ctx context.Context, sys system, o *options) error {
 	}
 	var errs []error
 	for _, endpoint := range o.endpoints {
-		got, err := readAll(ctx, sys.open, o, endpoint)
+		got, err := readAll(ctx, sys.open, o, endpoint, verifyLimit)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", endpoint, err))
 			continue

@@ -247,6 +247,8 @@ func (s *natsStore) Read(ctx context.Context, e entry) error {
 	return nil
 }
 
+// All asks the stream's leader for its subjects: a consumer would be a change
+// of the cluster, and may miss its first messages.
 func (s *natsStore) All(ctx context.Context) (map[entry]bool, error) {
 	entries := map[entry]bool{}
 	stream, err := s.js.Stream(ctx, s.prefix)
@@ -256,38 +258,18 @@ func (s *natsStore) All(ctx context.Context) (map[entry]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	if stream.CachedInfo().State.Msgs == 0 {
-		return entries, nil
-	}
-	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.prefix+".>"))
 	if err != nil {
 		return nil, err
 	}
-	msgs, err := consumer.Messages()
-	if err != nil {
-		return nil, err
-	}
-	defer msgs.Stop()
-	for {
-		msg, err := msgs.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return nil, err
-		}
+	for subject := range info.State.Subjects {
 		var e entry
-		if _, err := fmt.Sscanf(strings.TrimPrefix(msg.Subject(), s.prefix), ".%d.%d", &e.worker, &e.seq); err != nil {
-			return nil, fmt.Errorf("subject %q: %w", msg.Subject(), err)
+		if _, err := fmt.Sscanf(strings.TrimPrefix(subject, s.prefix), ".%d.%d", &e.worker, &e.seq); err != nil {
+			return nil, fmt.Errorf("subject %q: %w", subject, err)
 		}
-		if string(msg.Data()) == strconv.FormatUint(e.seq, 10) {
-			entries[e] = true
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return nil, err
-		}
-		if meta.NumPending == 0 {
-			return entries, nil
-		}
+		entries[e] = true
 	}
+	return entries, nil
 }
 
 func (s *natsStore) Losses() int { return int(s.losses.Load()) }

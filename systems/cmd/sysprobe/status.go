@@ -96,7 +96,7 @@ func (s *status) agree(group string) {
 func (s *status) count(ctx context.Context, open opener, o *options) {
 	for _, endpoint := range o.endpoints {
 		s.Err = ""
-		entries, err := readAll(ctx, open, o, endpoint)
+		entries, err := readAll(ctx, open, o, endpoint, o.timeout)
 		if err != nil {
 			s.Err = fmt.Sprintf("%s: %v", endpoint, err)
 			continue
@@ -110,8 +110,8 @@ func (s *status) count(ctx context.Context, open opener, o *options) {
 	s.Healthy = false
 }
 
-func readAll(ctx context.Context, open opener, o *options, endpoint string) (map[entry]bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, max(10*time.Second, o.timeout))
+func readAll(ctx context.Context, open opener, o *options, endpoint string, limit time.Duration) (map[entry]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	st, err := open(ctx, o, endpoint)
 	if err != nil {
