@@ -9,11 +9,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -48,6 +50,8 @@ type request struct {
 	Data                   []string
 	Dir, WorkDir           string
 	Health, Verify, Status []string
+	Load                   []string // writes under a prefix of its own, until it is ended
+	Foreign                []string // counts what Load has written
 	Election               string
 }
 
@@ -146,10 +150,25 @@ func testFork(t *testing.T, kind testcluster.Kind) {
 	if stats.Errors > 0 || stats.Losses > 0 {
 		t.Errorf("production's clients saw %d errors (first: %s) and %d lost sessions", stats.Errors, stats.FirstError, stats.Losses)
 	}
+	foreign, err := statusOf(ctx, append(cluster.StatusCommand(), "-prefix", forkPrefix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if foreign.Keys > 0 {
+		t.Errorf("%d writes of forks are in production", foreign.Keys)
+	}
 	if err := cluster.Verify(ctx, load.Record); err != nil {
 		t.Errorf("production lost writes: %v", err)
 	}
 	report(t, kind, outcomes, stats)
+}
+
+func statusOf(ctx context.Context, command []string) (testcluster.Status, error) {
+	out, err := exec.CommandContext(ctx, command[0], command[1:]...).Output()
+	if err != nil {
+		return testcluster.Status{}, fmt.Errorf("%v: %w", command, err)
+	}
+	return testcluster.ParseStatus(out)
 }
 
 // forkOnce lets the agent fork the cluster and look at the fork.
@@ -158,7 +177,11 @@ func forkOnce(t *testing.T, c *testcluster.Cluster, load *testcluster.Load, dir 
 	req := request{
 		Dir: dir, WorkDir: c.Dir, Election: before.Election,
 		Health: c.HealthCommand(), Status: c.StatusCommand(),
+		Foreign: append(c.StatusCommand(), "-prefix", forkPrefix),
 	}
+	// The same client, with another verb and other keys.
+	req.Load = slices.Clone(req.Foreign)
+	req.Load[slices.Index(req.Load, "status")] = "load"
 	for _, m := range c.Members {
 		req.Members = append(req.Members, model.Member{Name: m.Name, PID: m.PID, Args: m.Args, Data: []string{m.Data, m.Log}})
 		req.Data = append(req.Data, m.Data, m.Log)
@@ -229,7 +252,7 @@ func fork(ctx context.Context, req request) (o outcome) {
 			problem("close world: %v", err)
 		}
 	}()
-	o.look(ctx, req, watch, problem)
+	o.look(ctx, req, w, watch, problem)
 	if dir := os.Getenv("PILOT_E2E_DUMP"); dir != "" && len(o.Problems) > 0 {
 		dump(w, dir)
 	}
@@ -252,7 +275,7 @@ func dump(w *spawn.World, dir string) {
 }
 
 // look asks the fork whether it is what production was.
-func (o *outcome) look(ctx context.Context, req request, watch *observe.Watch, problem func(string, ...any)) {
+func (o *outcome) look(ctx context.Context, req request, w *spawn.World, watch *observe.Watch, problem func(string, ...any)) {
 	inWorld := func(name string, cmd []string) model.CommandResult {
 		limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 		defer cancel()
@@ -273,12 +296,62 @@ func (o *outcome) look(ctx context.Context, req request, watch *observe.Watch, p
 		o.Elected = true
 		problem("the fork had an election: %q, then %q", req.Election, status.Election)
 	}
+	o.Lost = lostConnections(w)
+	if o.Lost > 0 {
+		problem("%d of %d connections between members were lost in the fork", o.Lost, o.Pause.Connections)
+	}
+	// The fork is written to, and must keep that to itself.
+	_ = inWorld("load", append([]string{"timeout", "0.5"}, req.Load...))
+	r = inWorld("foreign", req.Foreign)
+	if mine, err := testcluster.ParseStatus([]byte(r.Output)); err != nil || mine.Keys == 0 {
+		problem("the fork took no writes: %v %s", err, describe(r))
+	}
 	for _, p := range watch.Processes() {
 		if p.Exit != nil {
 			problem("%s ended in the fork: %+v %v", p.Member, p.Exit, p.Output)
 		}
 	}
 }
+
+// forkPrefix is that of keys which are written in forks only.
+const forkPrefix = "fork"
+
+// lostConnections counts the connections between members that the snapshot had
+// and the world has no more.
+func lostConnections(w *spawn.World) (lost int) {
+	now := map[string]bool{}
+	for _, file := range []string{"tcp", "tcp6"} {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", w.Init().PID(), file))
+		if err != nil {
+			return -1
+		}
+		for line := range strings.Lines(string(text)) {
+			f := strings.Fields(line)
+			if len(f) > 3 && f[3] == "01" { // TCP_ESTABLISHED
+				now[v4(f[1])+" "+v4(f[2])] = true
+			}
+		}
+	}
+	for _, c := range w.Connections() {
+		if !now[v4(hexAddr(c[0]))+" "+v4(hexAddr(c[1]))] {
+			lost++
+		}
+	}
+	return lost
+}
+
+// hexAddr is an address as proc_pid_net(5) shows it.
+func hexAddr(ap netip.AddrPort) string {
+	a := ap.Addr().Unmap().AsSlice()
+	var b strings.Builder
+	for i := 0; i < len(a); i += 4 {
+		fmt.Fprintf(&b, "%02X%02X%02X%02X", a[i+3], a[i+2], a[i+1], a[i])
+	}
+	return fmt.Sprintf("%s:%04X", b.String(), ap.Port())
+}
+
+// v4 strips the prefix of v4-mapped addresses.
+func v4(addr string) string { return strings.TrimPrefix(addr, "0000000000000000FFFF0000") }
 
 func describe(r model.CommandResult) string {
 	if r.Exit == nil {

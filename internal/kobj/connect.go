@@ -253,3 +253,16 @@ func fill(fd sys.FD, data []byte) error {
 	}
 	return nil
 }
+
+// Established lists the connections inside the cluster whose both ends were
+// open, each end once.
+func Established(all []*Description) (out [][2]netip.AddrPort) {
+	ends := streamsByAddress(all)
+	for key, d := range ends {
+		other := ends[pairKey{key.peer, key.local}]
+		if other != nil && d.State.(*streamState).state == tcpEstablished && other.State.(*streamState).state == tcpEstablished {
+			out = append(out, [2]netip.AddrPort{key.local, key.peer})
+		}
+	}
+	return out
+}

@@ -5,7 +5,6 @@ package kobj
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/pilotexec/pilot/internal/procfs"
@@ -77,7 +76,7 @@ func (file) Restore(w *World, d *Description) (sys.FD, error) {
 		}
 		fd, err = openOnHost(copied, d.Flags)
 	case st.mode == unix.S_IFREG && writes && !w.Writable(st.path):
-		return w.output(d, st.path)
+		return w.output(d, st.path+", outside its data directories,")
 	default:
 		fd, err = openInside(st.path, d.Flags)
 	}
@@ -102,14 +101,14 @@ func openInside(path string, flags int) (sys.FD, error) {
 	return sys.FD(fd), nil
 }
 
-// output sends what a member writes to a file outside its data to its log of
-// the world instead.
-func (w *World) output(d *Description, path string) (sys.FD, error) {
+// output sends what a member writes to a place outside its data to its log of
+// the world instead. what says where it was going.
+func (w *World) output(d *Description, what string) (sys.FD, error) {
 	f, err := w.Output(d.Holders[0].Member)
 	if err != nil {
 		return -1, err
 	}
-	w.Gap(d, fmt.Sprintf("writes to %s go to the world's log instead: it is not in a data directory", filepath.Clean(path)))
+	w.Gap(d, "what it writes to "+what+" goes to the world's log instead")
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 	return sys.FD(fd), os.NewSyscallError("fcntl", err)
 }

@@ -125,7 +125,12 @@ func (o *Watch) event(e worldinit.Event) {
 		p.Exit = &model.Exit{Code: e.Code, Signal: e.Signal, At: at}
 		root := o.rootOf(p)
 		if c := o.byRoot[root]; c != nil {
-			p.Output = tail(c.output, 30)
+			// All of a command's processes write to one place. Only of the
+			// command itself, and of a member that it started, can it be said
+			// whose the last lines are.
+			if p.PID == root || p.Member != "" {
+				p.Output = tail(c.output, 30)
+			}
 			if p.PID == root && c.result.Exit == nil {
 				c.result.Exit = p.Exit
 				close(c.done)

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -288,3 +289,7 @@ func (w *World) MemberLog(member string) string {
 	}
 	return w.Log(member)
 }
+
+// Connections lists those between members, by both of their addresses, that
+// were established when the snapshot was taken.
+func (w *World) Connections() [][2]netip.AddrPort { return kobj.Established(w.snap.Objects) }
