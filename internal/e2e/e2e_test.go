@@ -25,8 +25,10 @@ import (
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/observe"
 	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/spawn"
 	"github.com/pilotexec/pilot/internal/testcluster"
+	"github.com/pilotexec/pilot/internal/tracee"
 	"github.com/pilotexec/pilot/internal/worldinit"
 )
 
@@ -160,7 +162,35 @@ func testFork(t *testing.T, kind testcluster.Kind) {
 	if err := cluster.Verify(ctx, load.Record); err != nil {
 		t.Errorf("production lost writes: %v", err)
 	}
+	for _, m := range cluster.Members {
+		for _, trace := range traces(m.PID) {
+			t.Errorf("%s: left behind: %s", m.Name, trace)
+		}
+	}
 	report(t, kind, outcomes, stats)
+}
+
+// traces tells what of pilot is in a process of production.
+func traces(pid int) (out []string) {
+	vmas, err := procfs.Maps(pid)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, v := range vmas {
+		if v.Start>>28 == uint64(tracee.ArenaHint)>>28 {
+			out = append(out, fmt.Sprintf("mapping %#x-%#x", v.Start, v.End))
+		}
+	}
+	tids, err := procfs.Tasks(pid)
+	if err != nil {
+		return append(out, err.Error())
+	}
+	for _, tid := range tids {
+		if s, err := procfs.ReadStatus(tid); err == nil && s.TracerPID != 0 {
+			out = append(out, fmt.Sprintf("thread %d is traced by %d", tid, s.TracerPID))
+		}
+	}
+	return out
 }
 
 func statusOf(ctx context.Context, command []string) (testcluster.Status, error) {

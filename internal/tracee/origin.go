@@ -64,9 +64,11 @@ type Origin struct {
 	mem     *os.File
 	gadgets Gadgets
 	arena   Addr
-	helper  int // tid, 0 when there is none
-	base    sys.Regs
-	probes  map[int]ThreadProbe
+	// inherited is set when the arena is that of an agent which died.
+	inherited bool
+	helper    int // tid, 0 when there is none
+	base      sys.Regs
+	probes    map[int]ThreadProbe
 
 	// stopped lists the threads that hold a stop, or are asked for one.
 	stopped []int
@@ -101,7 +103,7 @@ func (o *Origin) survey() error {
 	o.arena = 0
 	for i := range arenaTries {
 		hint := ArenaHint + Addr(i*arenaStep)
-		if free(vmas, hint, ArenaSize) {
+		if o.inherited = ours(vmas, hint); o.inherited || free(vmas, hint, ArenaSize) {
 			o.arena = hint
 			break
 		}
@@ -118,6 +120,16 @@ func (o *Origin) survey() error {
 		return errors.New("no [stack] mapping to begin from")
 	}
 	return nil
+}
+
+// ours reports whether an agent that died has left its arena at the address.
+func ours(vmas []procfs.VMA, at Addr) bool {
+	for _, v := range vmas {
+		if v.Start == uint64(at) {
+			return v.End-v.Start == ArenaSize && v.Read && v.Write && !v.Exec && !v.Shared && v.Inode == 0
+		}
+	}
+	return false
 }
 
 func free(vmas []procfs.VMA, at Addr, size uint64) bool {
@@ -259,19 +271,30 @@ func (o *Origin) onLead(calls []Call, frame Addr) (child int, err error) {
 // but to do what pilot asks of it. Only the lead thread is stopped, for some
 // hundred microseconds. Undo it with Remove.
 func (o *Origin) Prepare() error {
+	if err := o.mapArena(); err != nil {
+		return err
+	}
+	if err := o.writeFallbacks(); err != nil {
+		return err
+	}
+	return o.makeHelper()
+}
+
+func (o *Origin) mapArena() error {
+	if o.inherited {
+		return nil
+	}
 	calls := []Call{Sys(unix.SYS_MMAP, uint64(o.arena), ArenaSize, unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0)}
 	if _, err := o.onLead(calls, o.stackFrame); err != nil {
+		o.arena = 0
 		return fmt.Errorf("map arena in pid %d: %w", o.PID, err)
 	}
 	if got := calls[0]; got.Err() != nil || Addr(got.Ret) != o.arena {
 		o.arena = 0
 		return fmt.Errorf("map arena in pid %d: %w", o.PID, got.Err())
 	}
-	if err := o.writeFallbacks(); err != nil {
-		return err
-	}
-	return o.makeHelper()
+	return nil
 }
 
 // writeFallbacks fills the frames that orphans of the tracer end by.

@@ -1,0 +1,144 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/testcluster"
+)
+
+// kills is how often the agent is killed: PILOT_KILLS, or a few.
+func kills() int {
+	if n, err := strconv.Atoi(os.Getenv("PILOT_KILLS")); err == nil {
+		return n
+	}
+	return 15
+}
+
+func TestPrivKillAgentEtcd(t *testing.T)      { testKill(t, testcluster.Etcd) }
+func TestPrivKillAgentZooKeeper(t *testing.T) { testKill(t, testcluster.ZooKeeper) }
+func TestPrivKillAgentRedis(t *testing.T)     { testKill(t, testcluster.Redis) }
+
+// testKill kills agents at random moments while they fork a cluster. Production
+// must not notice, and a later agent must clear what they left.
+func testKill(t *testing.T, kind testcluster.Kind) {
+	privileged(t)
+	ctx := t.Context()
+	bin, err := testcluster.Build(ctx, kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/var/tmp", "pilot-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	cluster, err := testcluster.Start(ctx, kind, filepath.Join(dir, "cluster"), bin, kind.DefaultSize())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Stop()
+	load, err := cluster.StartLoad(ctx, testcluster.LoadConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := cluster.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	for range kills() {
+		killOnce(t, cluster, filepath.Join(dir, "fork"), time.Duration(random.Int64N(int64(150*time.Millisecond))))
+	}
+	if o := forkOnce(t, cluster, load, filepath.Join(dir, "fork"), before); len(o.Problems) > 0 {
+		t.Errorf("a fork after the kills: %v", o.Problems)
+	}
+	for _, m := range cluster.Members {
+		for _, trace := range traces(m.PID) {
+			t.Errorf("%s: left behind: %s", m.Name, trace)
+		}
+	}
+	after, err := cluster.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Election != before.Election {
+		t.Errorf("production had an election: %q, then %q", before.Election, after.Election)
+	}
+	stats, err := load.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stats.Errors > 0 || stats.Losses > 0 {
+		t.Errorf("production's clients saw %d errors (first: %s) and %d lost sessions", stats.Errors, stats.FirstError, stats.Losses)
+	}
+	if err := cluster.Verify(ctx, load.Record); err != nil {
+		t.Errorf("production lost writes: %v", err)
+	}
+	t.Logf("%s: %d agents killed, %d writes acknowledged, slowest %.0f ms", kind, kills(), stats.Acked, stats.MaxLatencyMS)
+}
+
+// killOnce starts an agent, kills it, and waits until nothing is traced.
+func killOnce(t *testing.T, c *testcluster.Cluster, dir string, after time.Duration) {
+	t.Helper()
+	req := request{Dir: dir, WorkDir: c.Dir, Health: []string{"sleep", "1"}, Verify: []string{"true"}, Status: []string{"true"}, Load: []string{"true"}, Foreign: []string{"true"}}
+	for _, m := range c.Members {
+		req.Members = append(req.Members, model.Member{Name: m.Name, PID: m.PID, Args: m.Args, Data: []string{m.Data, m.Log}})
+		req.Data = append(req.Data, m.Data, m.Log)
+	}
+	input, err := json.Marshal(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
+	cmd.Args = []string{agentName}
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(input), os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(after) // the moment is what is tested
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(2 * time.Second)
+	for _, m := range c.Members {
+		if !m.Running() {
+			t.Fatalf("%s died of an agent that was killed after %v", m.Name, after)
+		}
+		for held(m.PID) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s is still held, after an agent was killed after %v", m.Name, after)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// held reports whether a thread of a process is traced.
+func held(pid int) bool {
+	tids, err := procfs.Tasks(pid)
+	if err != nil {
+		return false
+	}
+	for _, tid := range tids {
+		if s, err := procfs.ReadStatus(tid); err == nil && s.TracerPID != 0 {
+			return true
+		}
+	}
+	return false
+}
