@@ -19,6 +19,7 @@ import (
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/observe"
 	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/plan"
 	"github.com/pilotexec/pilot/internal/spawn"
 	"github.com/pilotexec/pilot/internal/verdict"
 )
@@ -88,7 +89,7 @@ type side struct {
 // check refuses what cannot be piloted, before anything is touched, and
 // completes the members with what is found of them.
 func (r *run) check() error {
-	var refusals []model.Refusal
+	refusals := checkHost()
 	facts, err := examine(r.spec.Members)
 	if err != nil {
 		return err
@@ -101,10 +102,11 @@ func (r *run) check() error {
 		refusals = append(refusals, refused...)
 		r.gaps = append(r.gaps, gaps...)
 	}
+	r.spec.Members = withData(r.spec.Members, facts)
+	refusals = append(refusals, checkData(r.spec.Members)...)
 	if len(refusals) > 0 {
 		return &model.RefusedError{Refusals: refusals}
 	}
-	r.spec.Members = withData(r.spec.Members, facts)
 	return nil
 }
 
@@ -114,9 +116,10 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	for _, m := range r.spec.Members {
 		sources = append(sources, m.Data...)
 	}
+	sources = plan.Tidy(sources)
 	r.progress("copy", fmt.Sprintf("%d data paths, while production runs", len(sources)))
 	if r.image, err = image.Prepare(ctx, filepath.Join(r.dir, "image"), sources); err != nil {
-		return fmt.Errorf("copy data: %w", err)
+		return refusedCopy(err)
 	}
 	r.progress("snapshot", fmt.Sprintf("production stops for at most %v", r.spec.MaxPause))
 	r.tracer = osthread.New()

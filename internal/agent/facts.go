@@ -76,11 +76,13 @@ func examineOne(m model.Member) (f facts, err error) {
 	f.UIDs, f.Seccomp = status.UIDs, status.Seccomp
 	f.Shadow = strings.Contains(status.ThreadFeatures, "shstk")
 	f.Resident = status.Resident
-	if f.TracerPID != 0 {
-		f.Tracer = comm(f.TracerPID)
-	}
 	if f.TIDs, err = procfs.Tasks(m.PID); err != nil {
 		return f, err
+	}
+	for _, tid := range f.TIDs {
+		if t, err := procfs.ReadStatus(tid); err == nil && t.TracerPID != 0 {
+			f.TracerPID, f.Tracer = t.TracerPID, comm(t.TracerPID)
+		}
 	}
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", m.PID))
 	f.KernelTask = errors.Is(err, fs.ErrNotExist)

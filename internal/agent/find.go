@@ -12,8 +12,10 @@ import (
 	"strings"
 
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/plan"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/tracee"
 )
 
 // Find resolves processes to members: those with the given pids, and those
@@ -34,14 +36,9 @@ func (Engine) Find(_ context.Context, match string, pids []int) (members []model
 		return named(members), nil
 	}
 	ours := ancestors(os.Getpid())
-	all, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return nil, err
-	}
 	var byName, byArg []model.Member
-	for _, dir := range all {
-		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil || ours[pid] {
+	for _, pid := range processes() {
+		if ours[pid] {
 			continue
 		}
 		m, err := memberOf(pid)
@@ -163,9 +160,10 @@ func size(paths []string) (total int64) {
 	return total
 }
 
-// Sweep erases what agents that died have left: their images and worlds'
-// files. Processes and namespaces die with their agent; helpers end themselves.
-func (Engine) Sweep(_ context.Context, workDirs []string) (erased []string, err error) {
+// Sweep erases what agents that died have left: the files of their worlds in
+// workDirs, and their memory in production. Processes and namespaces die with
+// their agent, and helper threads end themselves.
+func (Engine) Sweep(ctx context.Context, workDirs []string) (erased []string, err error) {
 	for _, dir := range workDirs {
 		for _, sub := range []string{"image", "worlds"} {
 			path := filepath.Join(dir, sub)
@@ -178,5 +176,54 @@ func (Engine) Sweep(_ context.Context, workDirs []string) (erased []string, err 
 			erased = append(erased, path)
 		}
 	}
+	if os.Geteuid() != 0 {
+		return erased, nil
+	}
+	tracer := osthread.New()
+	defer tracer.Close()
+	for _, pid := range processes() {
+		if ctx.Err() != nil {
+			return erased, ctx.Err()
+		}
+		if held(pid) {
+			continue // a living agent's
+		}
+		found := false
+		err := tracer.Do(func() (err error) {
+			found, err = tracee.Sweep(pid)
+			return err
+		})
+		if found && err != nil {
+			return erased, fmt.Errorf("sweep pid %d: %w", pid, err)
+		}
+		if found {
+			erased = append(erased, fmt.Sprintf("memory in pid %d", pid))
+		}
+	}
 	return erased, nil
+}
+
+// held reports whether a thread of a process is traced.
+func held(pid int) bool {
+	tids, err := procfs.Tasks(pid)
+	if err != nil {
+		return false
+	}
+	for _, tid := range tids {
+		if s, err := procfs.ReadStatus(tid); err == nil && s.TracerPID != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// processes lists the processes of the agent's pid namespace, but itself.
+func processes() (pids []int) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && pid != os.Getpid() {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }

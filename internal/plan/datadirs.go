@@ -39,7 +39,7 @@ func isBroad(dir string) bool {
 // remaining written files share, unless that is a broad one; else the file.
 func DataDirs(in DataInput) []string {
 	if len(in.Given) > 0 {
-		return tidy(in.Given)
+		return Tidy(in.Given)
 	}
 	var found, rest []string
 	for _, file := range in.Written {
@@ -54,7 +54,7 @@ func DataDirs(in DataInput) []string {
 	} else {
 		found = append(found, rest...)
 	}
-	return tidy(found)
+	return Tidy(found)
 }
 
 // named returns the longest directory above file that is mentioned.
@@ -131,8 +131,8 @@ func common(files []string) string {
 	return dir
 }
 
-// tidy sorts, and drops what lies inside another entry.
-func tidy(dirs []string) []string {
+// Tidy sorts, and drops what lies inside another entry.
+func Tidy(dirs []string) []string {
 	var out []string
 	for _, d := range dirs {
 		out = append(out, path.Clean(d))

@@ -149,3 +149,12 @@ func Clocks() (monotonic, boottime time.Duration) {
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
 	return monotonic, time.Duration(ts.Nano())
 }
+
+// Release returns the kernel's release, as uname(2) tells it.
+func Release() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}

@@ -68,6 +68,7 @@ type Origin struct {
 	inherited bool
 	helper    int // tid, 0 when there is none
 	base      sys.Regs
+	xstate    int // bytes of the extended state, the same for every thread
 	probes    map[int]ThreadProbe
 
 	// stopped lists the threads that hold a stop, or are asked for one.
@@ -132,6 +133,27 @@ func ours(vmas []procfs.VMA, at Addr) bool {
 	return false
 }
 
+// Sweep removes the arena that an agent which died has left in process pid, and
+// reports whether there was one. It must not be called while another agent
+// holds the process.
+func Sweep(pid int) (bool, error) {
+	vmas, err := procfs.Maps(pid)
+	if err != nil {
+		return false, err
+	}
+	for i := range arenaTries {
+		if !ours(vmas, ArenaHint+Addr(i*arenaStep)) {
+			continue
+		}
+		o, err := Open(pid)
+		if err != nil {
+			return true, err
+		}
+		return true, errors.Join(o.Remove(), o.Close())
+	}
+	return false, nil
+}
+
 func free(vmas []procfs.VMA, at Addr, size uint64) bool {
 	for _, v := range vmas {
 		if v.Start < uint64(at)+size && uint64(at) < v.End {
@@ -184,6 +206,7 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	if err != nil {
 		return 0, err
 	}
+	o.xstate = n
 	mask, err := sys.GetSigmask(tid)
 	if err != nil {
 		return 0, err

@@ -94,12 +94,10 @@ func (o *Origin) captureThread(tid int) (t Thread, err error) {
 	if err := sys.GetRegs(tid, &t.Regs); err != nil {
 		return t, err
 	}
-	buf := make([]byte, frameSize)
-	n, err := sys.GetRegSet(tid, sys.NTX86XState, buf)
-	if err != nil {
+	t.XState = make([]byte, o.xstate)
+	if _, err := sys.GetRegSet(tid, sys.NTX86XState, t.XState); err != nil {
 		return t, err
 	}
-	t.XState = buf[:n]
 	if t.Sigmask, err = sys.GetSigmask(tid); err != nil {
 		return t, err
 	}
