@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/pilotexec/pilot/internal/config"
+	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/registry"
+	"github.com/pilotexec/pilot/internal/report"
+)
+
+var runCommand = command{
+	name: "run", args: "[flags] -- CMD...", operand: "command",
+	short: "dry-run CMD in a fork of the running cluster, and report",
+	long: `Forks the members, runs CMD in the fork, compares with a second fork in which
+nothing is done, and reports. Production is stopped only while the fork is taken.
+
+Members come from --match and --pid, else from pilot.yaml. The exit status is
+the verdict: 0 pass, 2 fail, 3 unknown; 1 when pilot itself failed, 4 when it
+refused before anything was stopped.
+
+Examples:
+  pilot run --match etcd -- ./recover.sh
+  pilot run --match etcd --check 'etcdctl endpoint health' -- etcdctl member remove 8e9e05c5
+  pilot run -f pilot.yaml --json -- sh -c 'systemctl restart etcd3'`,
+	setup: func(a *app, flags *flag.FlagSet) action {
+		o := &runOptions{target: targetFlags(flags), format: formatFlags(flags)}
+		flags.Var(&o.checks, "check", "shell `command` that succeeds when the cluster is healthy; repeatable")
+		o.target.setting(flags, "timeout", "bound CMD and the wait for quiet after it by this `duration` (default 2m)")
+		o.target.setting(flags, "settle", "watch the fork for this `duration` after CMD ended (default 5s)")
+		flags.BoolVar(&o.quiet, "q", false, "no progress on stderr")
+		return func(ctx context.Context, operands []string) (int, error) { return a.run(ctx, o, operands) }
+	},
+}
+
+type runOptions struct {
+	target *target
+	checks texts
+	format *format
+	quiet  bool
+}
+
+// run pilots the command in operands. Everything that can be wrong with what
+// was typed is found before the engine is asked for anything.
+func (a *app) run(ctx context.Context, o *runOptions, operands []string) (int, error) {
+	spec, err := a.spec(ctx, o, operands)
+	if err != nil {
+		return 0, err
+	}
+	engine, err := a.engine()
+	if err != nil {
+		return 0, err
+	}
+	store, err := a.store()
+	if err != nil {
+		return 0, err
+	}
+	record, err := store.Begin(spec)
+	if err != nil {
+		return 0, err
+	}
+	p := progress{w: a.Stderr, quiet: o.quiet}
+	p.announce(spec)
+	r, err := engine.Run(ctx, spec, record.Work(), func(phase, text string) {
+		_ = record.SetPhase(phase) // only ps would miss it
+		p.phase(phase, text)
+	})
+	if err != nil {
+		if ferr := record.Fail(err); ferr != nil {
+			p.printf("%v", ferr)
+		}
+		return 0, err
+	}
+	// A verdict that cannot be stored is still worth showing.
+	stored := record.Finish(r)
+	if err := errors.Join(a.show(r, *o.format), stored); err != nil {
+		return 0, err
+	}
+	p.released(r)
+	return exitStatus(r.Verdict.Status), nil
+}
+
+// spec is what the flags and pilot.yaml ask for.
+func (a *app) spec(ctx context.Context, o *runOptions, operands []string) (model.Spec, error) {
+	action, err := lookup(operands)
+	if err != nil {
+		return model.Spec{}, err
+	}
+	c, err := o.target.config(a)
+	if err != nil {
+		return model.Spec{}, err
+	}
+	members, err := o.target.members(ctx, a, c)
+	if err != nil {
+		return model.Spec{}, err
+	}
+	if len(members) == 0 {
+		return model.Spec{}, &model.UsageError{Err: errors.New("no members: what is to be forked?"), Hint: "name them with --match or --pid, or write a pilot.yaml"}
+	}
+	spec := model.Spec{Members: members, Action: action, Dir: a.Dir, Env: a.Environ, MaxPause: c.MaxPause, Timeout: c.Timeout, Settle: c.Settle}
+	if spec.Dir == "" {
+		if spec.Dir, err = os.Getwd(); err != nil {
+			return model.Spec{}, fmt.Errorf("find working directory: %w", err)
+		}
+	}
+	if spec.Env == nil {
+		spec.Env = os.Environ()
+	}
+	spec.Probes, err = probes(c.Checks, o.checks)
+	return spec, err
+}
+
+// probes are the checks of pilot.yaml and those of --check.
+func probes(checks []config.Check, lines []string) ([]model.Probe, error) {
+	for _, line := range lines {
+		checks = append(checks, config.Shell(line))
+	}
+	var list []model.Probe
+	seen := map[string]bool{}
+	for _, c := range checks {
+		if seen[c.Name] {
+			return nil, &model.UsageError{Err: fmt.Errorf("check %q is given twice", c.Name)}
+		}
+		seen[c.Name] = true
+		list = append(list, model.Probe{Name: c.Name, Command: c.Command, Timeout: c.Timeout})
+	}
+	return list, nil
+}
+
+// lookup finds the program of command up front, so that a mistyped one costs
+// nothing.
+func lookup(command []string) ([]string, error) {
+	if len(command) == 0 {
+		return nil, &model.UsageError{Err: errors.New("no command to try"), Hint: "pilot run --match etcd -- ./recover.sh"}
+	}
+	path, err := exec.LookPath(command[0])
+	if err == nil {
+		return append([]string{path}, command[1:]...), nil
+	}
+	cause := err
+	var eerr *exec.Error
+	if errors.As(err, &eerr) {
+		cause = eerr.Err
+	}
+	var perr *fs.PathError
+	if errors.As(cause, &perr) {
+		cause = perr.Err
+	}
+	misuse := &model.UsageError{Err: fmt.Errorf("command %q: %w", command[0], cause)}
+	if errors.Is(err, exec.ErrNotFound) {
+		misuse.Err = fmt.Errorf("command %q: not found in PATH", command[0])
+	}
+	switch {
+	case strings.HasPrefix(command[0], "-"):
+		misuse.Hint = "flags of pilot go before the command: pilot run [flags] -- CMD"
+	case strings.ContainsAny(command[0], " |&;<>$"):
+		misuse.Hint = "for shell syntax: pilot run -- sh -c '...'"
+	}
+	return nil, misuse
+}
+
+// show writes r to stdout.
+func (a *app) show(r *model.Report, f format) error {
+	if f == formatJSON {
+		return report.JSON(a.Stdout, r)
+	}
+	return report.Text(a.Stdout, r, a.color())
+}
+
+// color reports whether stdout takes colours, see https://no-color.org.
+func (a *app) color() bool {
+	return a.IsTerminal && a.Getenv("NO_COLOR") == "" && a.Getenv("TERM") != "dumb"
+}
+
+// exitStatus is the status that tells s to a script.
+func exitStatus(s model.Status) int {
+	switch s {
+	case model.Pass:
+		return ExitPass
+	case model.Fail:
+		return ExitFail
+	default:
+		return ExitUnknown
+	}
+}
+
+// store opens the registry of this user.
+func (a *app) store() (*registry.Store, error) {
+	dir, err := registry.Dir(a.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	return registry.Open(dir, registry.StartTime)
+}
