@@ -106,7 +106,7 @@ func (o *Watch) event(e worldinit.Event) {
 		}
 	case "started":
 		c := o.commands[e.ID]
-		c.pid = e.PID
+		c.pid, c.result.PID = e.PID, e.PID
 		o.byRoot[e.PID] = c
 		o.add(&model.Process{PID: e.PID, Args: e.Args, Started: at})
 	case "fork":
@@ -226,6 +226,7 @@ func (o *Watch) Processes() []model.Process {
 			if c := o.byRoot[o.rootOf(p)]; c != nil && c.quiet {
 				continue
 			}
+			p.Cause = model.CauseAction
 		}
 		out = append(out, *p)
 	}

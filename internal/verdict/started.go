@@ -76,6 +76,9 @@ func ended(o model.Observation, p model.Process) (model.Finding, bool) {
 	}
 	if crash {
 		f.Rule = "process-crashed"
+		if words := pick(p.Output, panicLine); len(words) > 0 {
+			f.Message += ": " + clip(words[0])
+		}
 	}
 	twin := twinOf(o.Control, p)
 	f.Control = twinText(twin)
