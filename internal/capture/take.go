@@ -38,7 +38,7 @@ func Take(ctx context.Context, cfg Config) (snap *Snapshot, err error) {
 	t := &taking{cfg: cfg, snap: &Snapshot{Image: cfg.Image}}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, t.snap.Close())
+			err = errors.Join(t.explain(err), t.snap.Close())
 		}
 	}()
 	if err := t.prepare(); err != nil {
@@ -56,6 +56,16 @@ func Take(ctx context.Context, cfg Config) (snap *Snapshot, err error) {
 		return nil, err
 	}
 	return t.snap, t.finish()
+}
+
+// explain replaces the many ways to notice the end of a process by their cause.
+func (t *taking) explain(err error) error {
+	for _, p := range t.snap.Processes {
+		if p.Origin.Ended() {
+			return fmt.Errorf("member %s (pid %d) ended while the snapshot was taken: %w", p.Member.Name, p.Member.PID, tracee.ErrGone)
+		}
+	}
+	return err
 }
 
 // taking is a snapshot in the making.

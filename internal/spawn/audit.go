@@ -63,6 +63,9 @@ type holding struct{ pid, fd int }
 func (w *World) production() (*estate, error) {
 	e := &estate{mapped: map[inode]bool{}, open: map[inode][]holding{}}
 	for _, p := range w.snap.Processes {
+		if p.Origin.Ended() {
+			continue // it shares nothing with anybody any more
+		}
 		pid := p.Member.PID
 		vmas, err := procfs.Maps(pid)
 		if err != nil {

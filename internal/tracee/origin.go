@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/procfs"
@@ -469,9 +470,22 @@ func (o *Origin) probeStopped(tid int) error {
 	return nil
 }
 
+// Ended reports whether the process is gone, or a zombie.
+func (o *Origin) Ended() bool {
+	status, err := procfs.ReadStatus(o.PID)
+	return err != nil || strings.HasPrefix(status.State, "Z") || strings.HasPrefix(status.State, "X")
+}
+
 // Remove undoes Prepare: the helper ends, reaped by the kernel like any thread,
 // and the arena is unmapped. No thread may be stopped, the seed must be reaped.
-func (o *Origin) Remove() error {
+//
+// A process that has ended needs no undoing.
+func (o *Origin) Remove() (err error) {
+	defer func() {
+		if err != nil && o.Ended() {
+			err = nil
+		}
+	}()
 	var errs []error
 	if o.helper != 0 {
 		regs := callRegs(o.base, o.gadgets.Syscall, o.arena+slotExit, Sys(unix.SYS_EXIT, 0))

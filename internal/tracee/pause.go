@@ -194,8 +194,12 @@ func (o *Origin) FinishFork(deadline time.Time) (*Puppet, error) {
 	return newPuppet(pid, o)
 }
 
-// Reap collects the seed after it was killed, so that no zombie stays.
+// Reap collects the seed after it was killed, so that no zombie stays. Where
+// the origin has ended, the seed has another parent already, which does it.
 func (o *Origin) Reap(pid int) error {
+	if o.Ended() {
+		return nil
+	}
 	_, err := o.Helper(Sys(unix.SYS_WAIT4, uint64(pid), 0, unix.WALL|unix.WNOTHREAD, 0))
 	return err
 }

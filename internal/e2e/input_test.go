@@ -1,0 +1,225 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/sys"
+)
+
+// pilotBinary builds the command once per test binary.
+func pilotBinary(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(publicDir(t), "pilot")
+	out, err := exec.Command("go", "build", "-o", path, "github.com/pilotexec/pilot/cmd/pilot").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return path
+}
+
+// publicDir makes a directory that others than root can use, unlike t.TempDir.
+func publicDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/tmp", "pilot-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// sleeper starts a process to be forked. It ends with the test.
+func sleeper(t *testing.T, wrap ...string) *exec.Cmd {
+	t.Helper()
+	argv := append(wrap, "sleep", "300")
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	deadline := time.Now().Add(5 * time.Second)
+	for { // until it is what it was started as
+		if exe, _ := os.Readlink("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/exe"); filepath.Base(exe) == "sleep" {
+			return cmd
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%v did not start", argv)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// call is one use of pilot that must fail early.
+type call struct {
+	args   []string
+	env    []string
+	attr   *syscall.SysProcAttr
+	status int
+	says   string // in the line of the error
+}
+
+func (c call) check(t *testing.T, binary string) {
+	t.Helper()
+	state := publicDir(t)
+	cmd := exec.CommandContext(t.Context(), binary, c.args...)
+	cmd.Env = append([]string{"XDG_STATE_HOME=" + state, "PATH=" + os.Getenv("PATH"), "HOME=" + state}, c.env...)
+	cmd.SysProcAttr, cmd.Dir = c.attr, "/"
+	var stderr, stdout bytes.Buffer
+	cmd.Stderr, cmd.Stdout = &stderr, &stdout
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	if got := cmd.ProcessState.ExitCode(); got != c.status {
+		t.Errorf("exit status %d, want %d\n%s", got, c.status, &stderr)
+	}
+	var lines []string
+	for line := range strings.Lines(stderr.String()) {
+		if strings.HasPrefix(line, "pilot: error: ") {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) != 1 || !strings.Contains(lines[0], c.says) {
+		t.Errorf("want one line of error with %q, got %q in\n%s", c.says, lines, &stderr)
+	}
+	if stdout.Len() > 0 {
+		t.Errorf("wrote to stdout: %s", &stdout)
+	}
+	_ = filepath.WalkDir(state, func(path string, _ os.DirEntry, err error) error {
+		if base := filepath.Base(path); err == nil && (base == "image" || base == "worlds") {
+			t.Errorf("left behind: %s", path)
+		}
+		return nil
+	})
+}
+
+func TestPrivBadInput(t *testing.T) {
+	privileged(t)
+	binary := pilotBinary(t)
+	victim := sleeper(t)
+	pid := strconv.Itoa(victim.Process.Pid)
+	bad := filepath.Join(t.TempDir(), "pilot.yaml")
+	if err := os.WriteFile(bad, []byte("members:\n  - nmae: x\n    pid: "+pid+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	missing := filepath.Join(t.TempDir(), "pilot.yaml")
+	if err := os.WriteFile(missing, []byte("members:\n  - name: x\n    pid: "+pid+"\n    data: /nonexistent/data\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]call{
+		"no such pid":    {args: []string{"run", "--pid", "4194303", "--", "true"}, status: 4, says: "4194303"},
+		"no match":       {args: []string{"run", "--match", "no-such-program-anywhere", "--", "true"}, status: 4, says: "no-such-program"},
+		"no command":     {args: []string{"run", "--pid", pid, "--", "/no/such/command"}, status: 64, says: "/no/such/command"},
+		"nothing":        {args: []string{"run", "--pid", pid}, status: 64, says: "command"},
+		"malformed yaml": {args: []string{"run", "-f", bad, "--", "true"}, status: 64, says: "nmae"},
+		"no data":        {args: []string{"run", "-f", missing, "--", "true"}, status: 4, says: "/nonexistent/data"},
+		"unknown flag":   {args: []string{"run", "--pidd", pid, "--", "true"}, status: 64, says: "pidd"},
+		"unwritable":     {args: []string{"run", "--pid", pid, "--", "true"}, env: []string{"XDG_STATE_HOME=/proc/state"}, status: 1, says: "/proc/state"},
+		"not root":       {args: []string{"run", "--pid", pid, "--", "true"}, attr: &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}, status: 4, says: "root"},
+		"kernel thread":  {args: []string{"run", "--pid", "2", "--", "true"}, status: 4, says: "kernel thread"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "kernel thread" {
+				if comm, _ := os.ReadFile("/proc/2/comm"); string(comm) != "kthreadd\n" {
+					t.Skip("pid 2 is no kernel thread in this pid namespace")
+				}
+			}
+			c.check(t, binary)
+		})
+	}
+	if got := traces(victim.Process.Pid); len(got) > 0 {
+		t.Errorf("left behind in production: %v", got)
+	}
+}
+
+func TestPrivRefuseTraced(t *testing.T) {
+	privileged(t)
+	victim := sleeper(t)
+	// A debugger, for a moment: the thread that seizes must be the one that lets go.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := sys.Seize(victim.Process.Pid, 0); err != nil {
+		t.Fatal(err)
+	}
+	call{args: []string{"run", "--pid", strconv.Itoa(victim.Process.Pid), "--", "true"}, status: 4, says: "traced"}.check(t, pilotBinary(t))
+}
+
+func TestPrivRefuseOtherNetwork(t *testing.T) {
+	privileged(t)
+	here, there := sleeper(t), sleeper(t, "unshare", "--net", "--")
+	pids := strconv.Itoa(here.Process.Pid) + "," + strconv.Itoa(there.Process.Pid)
+	call{args: []string{"run", "--pid", pids, "--", "true"}, status: 4, says: "net namespace"}.check(t, pilotBinary(t))
+}
+
+// TestPrivDiskFull copies more than the state directory's file system holds.
+func TestPrivDiskFull(t *testing.T) {
+	privileged(t)
+	binary := pilotBinary(t)
+	data := t.TempDir()
+	if err := os.WriteFile(filepath.Join(data, "big"), bytes.Repeat([]byte("x"), 8<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	small := t.TempDir()
+	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=4m"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Unmount(small, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	victim := sleeper(t)
+	call{
+		args: []string{"run", "--pid", strconv.Itoa(victim.Process.Pid), "--data", data, "--", "true"},
+		env:  []string{"XDG_STATE_HOME=" + small}, status: 4, says: "space",
+	}.check(t, binary)
+	if got := traces(victim.Process.Pid); len(got) > 0 {
+		t.Errorf("left behind in production: %v", got)
+	}
+}
+
+// TestPrivVanish pilots processes that end at any moment of it.
+func TestPrivVanish(t *testing.T) {
+	privileged(t)
+	binary := pilotBinary(t)
+	for i := range 12 {
+		victim := exec.Command("sleep", strconv.FormatFloat(0.01*float64(i), 'f', 3, 64))
+		if err := victim.Start(); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), binary, "run", "-q", "--settle", "0s", "--pid", strconv.Itoa(victim.Process.Pid), "--", "true")
+		cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+t.TempDir())
+		out, err := cmd.CombinedOutput()
+		_ = victim.Wait()
+		switch status := cmd.ProcessState.ExitCode(); status {
+		case 0, 2, 3: // it lived long enough to be forked
+		case 1, 4:
+			if n := strings.Count(string(out), "pilot: error: "); n != 1 {
+				t.Errorf("after %d ms: %d errors (%v)\n%s", 10*i, n, err, out)
+			}
+		default:
+			t.Errorf("after %d ms: exit status %d\n%s", 10*i, status, out)
+		}
+	}
+}
