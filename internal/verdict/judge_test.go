@@ -136,6 +136,8 @@ var judgements = []struct {
 	{"node prints its version", []edit{trialProcess(server3(exit(0, 2*time.Second)))}, model.Pass, "", ""},
 	{"node at second attempt", []edit{trialProcess(server3(exit(1, 2*time.Second))), trialProcess(model.Process{PID: 951, Started: 2 * time.Second, Args: server3(nil).Args})}, model.Pass, "warning new-member-lost", ""},
 	{"node that is an interpreter", []edit{trialProcess(model.Process{PID: 950, Args: []string{"sh", "-c", "etcd --name etcd3"}, Exit: exit(1, 1)})}, model.Fail, "error new-member-lost", ""},
+	{"tool fails on a member's directory", []edit{trialProcess(model.Process{PID: 961, Member: "etcd3", Args: []string{"mkdir", "/d3"}, Exit: exit(1, 1)})}, model.Pass, "warning process-failed", ""},
+	{"tool is no replacement", []edit{trial(ends(1, exit(0, 1))), trialProcess(model.Process{PID: 970, Member: "etcd2", Args: []string{"tail", "-f", "/d2/log"}, Started: 2})}, model.Fail, "error member-lost", ""},
 	{"tool fails", []edit{trialProcess(tool(exit(1, time.Second), "FATAL: starting up"))}, model.Pass, "warning process-failed", ""},
 	{"tool fails often", []edit{trialProcess(tool(exit(1, 1))), trialProcess(tool(exit(1, 2))), trialProcess(tool(exit(1, 3)))}, model.Pass, "warning process-failed", ""},
 	{"tool is signalled", []edit{trialProcess(tool(signal("SIGPIPE", 1)))}, model.Pass, "warning process-failed", ""},

@@ -47,7 +47,7 @@ func lost(o model.Observation, p model.Process) model.Finding {
 	if gaveUp(p.Output) || !stopped(p.Exit) {
 		return f
 	}
-	if r := replacement(o.Trial, p); r != nil {
+	if r := replacement(o, p); r != nil {
 		f.Rule, f.Severity = "member-replaced", model.Info
 		f.Message += fmt.Sprintf("; pid %d took its place", r.PID)
 		return f
@@ -98,15 +98,15 @@ func isMember(s model.Spec, pid int) bool {
 	return slices.ContainsFunc(s.Members, func(m model.Member) bool { return m.PID == pid })
 }
 
-// replacement returns a process of w that was started later than p, runs at the
-// end, and does p's work: of the same member, or with the same arguments.
-func replacement(w model.World, p model.Process) *model.Process {
-	for i, r := range w.Processes {
+// replacement returns a process of w that was started later than p, runs at
+// the end, and does p's work: a node of the same member, or with the same arguments.
+func replacement(o model.Observation, p model.Process) *model.Process {
+	for i, r := range o.Trial.Processes {
 		if r.Phantom || r.Exit != nil || r.Started <= p.Started {
 			continue
 		}
-		if p.Member != "" && r.Member == p.Member || len(p.Args) > 0 && slices.Equal(r.Args, p.Args) {
-			return &w.Processes[i]
+		if p.Member != "" && r.Member == p.Member && server(o.Spec, r) || len(p.Args) > 0 && slices.Equal(r.Args, p.Args) {
+			return &o.Trial.Processes[i]
 		}
 	}
 	return nil

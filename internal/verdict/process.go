@@ -78,23 +78,26 @@ func children(w model.World) []model.Process {
 }
 
 // interpreters are programs whose name does not tell what they run.
-var interpreters = []string{"java", "python", "python3", "node", "ruby", "perl", "php", "erl", "beam.smp", "sh", "bash", "dash", "busybox", "env", "sudo", "dotnet"}
+var interpreters = []string{"java", "python", "python3", "node", "ruby", "perl", "php", "erl", "beam.smp", "dotnet"}
 
-// server reports whether p is a node of the cluster rather than a tool: it is
-// attributed to a member, or runs what a member runs.
+// launchers run anything, so that not even a member's directory among their
+// arguments makes them a node.
+var launchers = []string{"sh", "bash", "dash", "zsh", "busybox", "env", "sudo", "su", "setsid", "nohup", "timeout"}
+
+// server reports whether p is a node of the cluster rather than a tool: it has
+// a member's arguments, or runs a member's program. Of an interpreter that is
+// only said when the observer attributed it to a member. The attribution alone
+// is not enough, since rm and mkdir name a member's directory as well.
 func server(s model.Spec, p model.Process) bool {
-	if p.Member != "" {
-		return true
-	}
 	if len(p.Args) == 0 {
-		return false
+		return p.Member != ""
 	}
 	program := filepath.Base(p.Args[0])
 	for _, m := range s.Members {
-		if len(m.Args) > 0 && slices.Equal(m.Args, p.Args) {
+		if slices.Equal(m.Args, p.Args) {
 			return true
 		}
-		if slices.Contains(interpreters, program) {
+		if slices.Contains(launchers, program) || slices.Contains(interpreters, program) && p.Member == "" {
 			continue
 		}
 		if m.Exe != "" && filepath.Base(m.Exe) == program || len(m.Args) > 0 && filepath.Base(m.Args[0]) == program {

@@ -34,20 +34,22 @@ func TestServer(t *testing.T) {
 		{Exe: "/usr/lib/jvm/bin/java", Args: []string{"java", "QuorumPeerMain"}},
 	}}
 	for _, tt := range []struct {
-		args string
-		want bool
+		args, member string
+		want         bool
 	}{
-		{"/opt/etcd --new", true},
-		{"etcdctl get", false},
-		{"java QuorumPeerMain", true},
-		{"java ZooKeeperMain", false},
+		{"/opt/etcd --new", "", true},
+		{"etcdctl get", "", false},
+		{"rm -rf /var/lib/etcd", "etcd1", false},
+		{"sh -c etcd", "etcd1", false},
+		{"java QuorumPeerMain", "", true},
+		{"java ZooKeeperMain", "", false},
+		{"java QuorumPeerMain zoo3.cfg", "zk3", true},
+		{"", "etcd1", true},
+		{"", "", false},
 	} {
-		if got := server(spec, model.Process{Args: strings.Fields(tt.args)}); got != tt.want {
-			t.Errorf("%s: got %t", tt.args, got)
+		if got := server(spec, model.Process{Args: strings.Fields(tt.args), Member: tt.member}); got != tt.want {
+			t.Errorf("%+v: got %t", tt, got)
 		}
-	}
-	if server(spec, model.Process{}) || !server(spec, model.Process{Member: "etcd1"}) {
-		t.Error("a process without arguments goes by its member")
 	}
 }
 

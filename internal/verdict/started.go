@@ -12,8 +12,7 @@ import (
 // production, and that ended there. Checks are judged by [probes].
 //
 //   - A crash, by its signal or by a runtime's last words, is an error, whoever it was.
-//   - A server of the cluster, that is one that belongs to a member or runs the
-//     program of one, must not end other than by exit status 0. It must not end
+//   - A node of the cluster, that is one that runs what a member runs, must not end other than by exit status 0. It must not end
 //     at all after the action left it running.
 //   - Any other process is a tool. One that ended badly before the action did
 //     was the action's business, which went on: a warning. One that the action
@@ -87,7 +86,7 @@ func ended(o model.Observation, p model.Process) (model.Finding, bool) {
 	case twin != nil && same(twin.Exit, p.Exit):
 		f.Severity = model.Warning
 	case !crash && node:
-		if r := replacement(o.Trial, p); r != nil {
+		if r := replacement(o, p); r != nil {
 			f.Severity = model.Warning
 			f.Message += fmt.Sprintf("; pid %d took its place", r.PID)
 		}
