@@ -1,0 +1,31 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/pilotexec/pilot/internal/agent"
+	"github.com/pilotexec/pilot/internal/cli"
+	"github.com/pilotexec/pilot/internal/demo"
+	"github.com/pilotexec/pilot/internal/worldinit"
+)
+
+// reexec takes over when this process is a part of a world.
+func reexec() { worldinit.Reexec() }
+
+// engine is what touches processes.
+func engine() cli.Engine { return agent.Engine{} }
+
+// showDemo runs the demonstration, with this binary as pilot.
+func showDemo(ctx context.Context, stdout, stderr io.Writer) int {
+	return demo.Show(ctx, exe(), stdout, stderr)
+}
+
+// exe is this binary, also where `go run` has put it.
+func exe() string {
+	if path, err := os.Executable(); err == nil {
+		return path
+	}
+	return "/proc/self/exe"
+}
