@@ -223,3 +223,40 @@ func TestPrivVanish(t *testing.T) {
 		}
 	}
 }
+
+// TestPrivInterrupt cancels runs at any moment: production is let go and
+// everything is erased.
+func TestPrivInterrupt(t *testing.T) {
+	privileged(t)
+	binary := pilotBinary(t)
+	victim := sleeper(t)
+	for i := range 14 {
+		state := t.TempDir()
+		cmd := exec.CommandContext(t.Context(), binary, "run", "-q", "--settle", "1s", "--pid", strconv.Itoa(victim.Process.Pid), "--", "sleep", "60")
+		cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		after := time.Duration(i) * 20 * time.Millisecond
+		time.Sleep(after) // the moment is what is tested
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		// Before its first instructions pilot can only die of the signal.
+		if status := cmd.ProcessState.ExitCode(); status != 130 && !(status == -1 && i < 2) {
+			t.Errorf("interrupted after %v: exit status %d\n%s", after, status, &out)
+		}
+		if got := traces(victim.Process.Pid); len(got) > 0 {
+			t.Errorf("interrupted after %v: left behind in production: %v", after, got)
+		}
+		_ = filepath.WalkDir(state, func(path string, _ os.DirEntry, err error) error {
+			if base := filepath.Base(path); err == nil && (base == "image" || base == "worlds") {
+				t.Errorf("interrupted after %v: left behind: %s", after, path)
+			}
+			return nil
+		})
+	}
+}
