@@ -19,7 +19,7 @@ import (
 )
 
 // Find resolves processes to members: those with the given pids, and those
-// whose executable's base name is match or whose arguments contain it. Pilot
+// whose executable's base name is match or whose command line contains it. Pilot
 // itself, and what it was started by, never matches.
 func (Engine) Find(_ context.Context, match string, pids []int) (members []model.Member, err error) {
 	for _, pid := range pids {
@@ -48,7 +48,7 @@ func (Engine) Find(_ context.Context, match string, pids []int) (members []model
 		switch {
 		case filepath.Base(m.Exe) == match || filepath.Base(m.Args[0]) == match:
 			byName = append(byName, m)
-		case slices.ContainsFunc(m.Args, func(a string) bool { return strings.Contains(a, match) }) && !isShell(m.Exe):
+		case strings.Contains(strings.Join(m.Args, " "), match) && !isShell(m.Exe):
 			byArg = append(byArg, m)
 		}
 	}

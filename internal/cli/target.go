@@ -128,16 +128,14 @@ func (a *app) resolve(ctx context.Context, w config.Member) ([]model.Member, err
 		ids = []int{w.PID}
 	}
 	found, err := engine.Find(ctx, w.Match, ids)
+	var gone *model.RefusedError
 	switch {
+	case (len(found) == 0 && err == nil || errors.As(err, &gone)) && len(w.Command) > 0:
+		return down, nil
 	case err != nil:
 		return nil, err
-	case len(found) == 0 && len(w.Command) > 0:
-		return down, nil
-	case len(found) == 0 && w.PID != 0:
-		return nil, fmt.Errorf("find pid %d: no such process", w.PID)
 	case len(found) == 0:
-		return nil, &model.HintError{Err: fmt.Errorf("find %q: no process has this name or argument", w.Match),
-			Hint: "ps -ef shows names and arguments; a node that is down is described in pilot.yaml by data and command"}
+		return nil, notFound(w)
 	case w.Name != "" && len(found) > 1:
 		return nil, &model.HintError{Err: fmt.Errorf("find %q: member %s could be any of %s", w.Match, w.Name, pidList(found)),
 			Hint: "match an argument that only one of them has"}
@@ -151,6 +149,18 @@ func (a *app) resolve(ctx context.Context, w config.Member) ([]model.Member, err
 		}
 	}
 	return found, nil
+}
+
+// notFound refuses a member that does not run, and is not said to be down.
+func notFound(w config.Member) error {
+	r := model.Refusal{
+		PID: w.PID, Object: "process", Why: "does not exist",
+		Hint: "ps -ef shows names and arguments; a node that is down is described in pilot.yaml by data and command",
+	}
+	if w.PID == 0 {
+		r.Object, r.Why = fmt.Sprintf("find %q", w.Match), "no process has this name or argument"
+	}
+	return &model.RefusedError{Refusals: []model.Refusal{r}}
 }
 
 func pidList(members []model.Member) string {

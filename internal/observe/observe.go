@@ -157,13 +157,19 @@ func (o *Watch) rootOf(p *model.Process) int {
 	return pid
 }
 
-// memberOf recognises a member that is started again, by a data directory of
-// its among the arguments.
+// memberOf recognises a member that is started again: the member's program,
+// with a data directory of its among the arguments.
 func (o *Watch) memberOf(args []string) string {
 	for _, m := range o.world.Members() {
+		if len(args) == 0 || len(m.Args) > 0 && filepath.Base(args[0]) != filepath.Base(m.Args[0]) {
+			continue
+		}
 		for _, dir := range m.Data {
-			for _, a := range args {
-				if a == dir || strings.HasSuffix(a, "="+dir) || strings.HasPrefix(a, dir+"/") || strings.Contains(a, "="+dir+"/") {
+			for _, a := range args[1:] {
+				if _, value, ok := strings.Cut(a, "="); ok {
+					a = value
+				}
+				if a == dir || strings.HasPrefix(a, dir+"/") {
 					return m.Name
 				}
 			}
