@@ -94,6 +94,7 @@ func (r *run) check() error {
 	if err != nil {
 		return err
 	}
+	r.spec.Members = withData(r.spec.Members, facts)
 	for i, f := range facts {
 		if r.spec.Members[i].Down() {
 			continue
@@ -102,7 +103,6 @@ func (r *run) check() error {
 		refusals = append(refusals, refused...)
 		r.gaps = append(r.gaps, gaps...)
 	}
-	r.spec.Members = withData(r.spec.Members, facts)
 	refusals = append(refusals, checkData(r.spec.Members)...)
 	if len(refusals) > 0 {
 		return &model.RefusedError{Refusals: refusals}

@@ -248,8 +248,7 @@ func configs(args []string, cwd string) (out []string) {
 	return out
 }
 
-// withData completes the members by their data directories. Where two members
-// write below one directory, it belongs to the first.
+// withData completes the members, and their facts, by their data directories.
 func withData(members []model.Member, all []facts) []model.Member {
 	out := slices.Clone(members)
 	for i := range out {
@@ -257,6 +256,7 @@ func withData(members []model.Member, all []facts) []model.Member {
 		if all[i].Member.Exe != "" {
 			out[i].Exe = all[i].Member.Exe
 		}
+		all[i].Member = out[i]
 	}
 	return out
 }

@@ -119,7 +119,8 @@ func nameOf(m *model.Member) string {
 			return m.Args[i+1]
 		}
 	}
-	return fmt.Sprintf("%s-%d", filepath.Base(m.Exe), m.PID)
+	// Not the executable: several programs may be links to one file.
+	return fmt.Sprintf("%s-%d", comm(m.PID), m.PID)
 }
 
 // Doctor tells of each member whether it can be piloted.
@@ -135,7 +136,6 @@ func (Engine) Doctor(_ context.Context, spec model.Spec) (out []model.Diagnosis,
 	for i, f := range all {
 		d := model.Diagnosis{Member: members[i]}
 		if !members[i].Down() {
-			f.Member = members[i]
 			d.Threads, d.Resident = len(f.TIDs), f.Resident
 			d.Refusals, d.Gaps, d.Objects = f.preflight()
 			d.Predicted = plan.Predict(f.ProcessFacts)

@@ -35,26 +35,29 @@ func isBroad(dir string) bool {
 
 // DataDirs chooses the directories, and single files, that hold a member's
 // data. For each written file it is the longest directory above it that the
-// command line or a configuration file names; else the directory that all
-// remaining written files share, unless that is a broad one; else the file.
+// command line or a configuration file names; else the working directory. Files without one are taken by
+// themselves; but where no directory is named at all, it is the one that all
+// written files share, unless that is a broad one.
 func DataDirs(in DataInput) []string {
 	if len(in.Given) > 0 {
 		return Tidy(in.Given)
 	}
 	var found, rest []string
 	for _, file := range in.Written {
-		if dir := named(in, file); dir != "" {
+		switch dir := named(in, file); {
+		case dir != "":
 			found = append(found, dir)
-		} else {
+		case in.Cwd != "" && !isBroad(in.Cwd) && strings.HasPrefix(file, in.Cwd+"/"):
+			found = append(found, in.Cwd) // many servers go where their data is
+		default:
 			rest = append(rest, file)
 		}
 	}
-	if dir := common(rest); dir != "" && !isBroad(dir) {
-		found = append(found, dir)
-	} else {
-		found = append(found, rest...)
+	// Beside a directory that is named, other files are most often logs.
+	if dir := common(rest); len(found) == 0 && dir != "" && !isBroad(dir) {
+		return []string{dir}
 	}
-	return Tidy(found)
+	return Tidy(append(found, rest...))
 }
 
 // named returns the longest directory above file that is mentioned.

@@ -33,6 +33,14 @@ func TestDataDirs(t *testing.T) {
 		{"a log in a broad directory stays a file", DataInput{
 			Args: []string{"x", "--data=/srv/d"}, Written: []string{"/var/log/x.log", "/srv/d/a"},
 		}, []string{"/srv/d", "/var/log/x.log"}},
+		{"redis hides its arguments and works in its directory", DataInput{
+			Args: []string{"redis-server 127.0.0.1:6379"}, Cwd: "/srv/r/r1",
+			Written: []string{"/srv/r/r1/appendonlydir/a.aof", "/srv/r/r1.log"},
+		}, []string{"/srv/r/r1", "/srv/r/r1.log"}},
+		{"a log beside the data", DataInput{
+			Args: []string{"nats", "-c", "/srv/n/n1.conf"}, Configs: []string{`store_dir: "/srv/n/n1"`},
+			Written: []string{"/srv/n/n1/jetstream/x", "/srv/n/n1.log"},
+		}, []string{"/srv/n/n1", "/srv/n/n1.log"}},
 		{"files with nothing in common", DataInput{
 			Written: []string{"/tmp/a/x", "/tmp/b/y"},
 		}, []string{"/tmp/a/x", "/tmp/b/y"}},
