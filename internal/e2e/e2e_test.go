@@ -406,10 +406,19 @@ func report(t *testing.T, kind testcluster.Kind, all []outcome, stats testcluste
 	slices.Sort(files)
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000) }
 	last := all[len(all)-1].Pause
-	t.Logf("%s: forks %d, elections %d, lost connections %d, pause ms min/median/max %s/%s/%s, without the files %s/%s/%s; threads %d objects %d connections %d+%d; acked %d max latency %.0f ms",
+	line := fmt.Sprintf("%s: forks %d, elections %d, lost connections %d, pause ms min/median/max %s/%s/%s, without the files %s/%s/%s; threads %d objects %d connections %d+%d; acked %d max latency %.0f ms",
 		kind, len(all), elections, lost, ms(total[0]), ms(total[len(total)/2]), ms(total[len(total)-1]),
 		ms(files[0]), ms(files[len(files)/2]), ms(files[len(files)-1]),
 		last.Threads, last.Objects, last.Connections, last.Outside, stats.Acked, stats.MaxLatencyMS)
+	t.Log(line)
+	if path := os.Getenv("PILOT_TABLE"); path != "" {
+		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		fmt.Fprintln(f, line)
+	}
 	for _, o := range all {
 		t.Logf("  %+v", o.Pause)
 	}
