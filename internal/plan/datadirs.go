@@ -15,6 +15,8 @@ type DataInput struct {
 	Cwd  string
 	// Written are the files that are open for writing, or mapped so.
 	Written []string
+	// Others are the files that other members write.
+	Others []string
 	// Configs are the contents of small files that the arguments name.
 	Configs []string
 	// Given wins over everything found.
@@ -24,9 +26,9 @@ type DataInput struct {
 // broad are directories that many programs share. A world never gets a copy of
 // one because of a single file in it.
 var broad = []string{
-	"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/media", "/mnt", "/opt", "/proc", "/root", "/run",
-	"/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/local", "/var", "/var/cache", "/var/lib", "/var/log",
-	"/var/run", "/var/spool", "/var/tmp", "/dev/shm",
+	"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/media", "/mnt", "/opt", "/proc", "/root", "/run",
+	"/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/lib", "/usr/local", "/usr/share", "/var", "/var/cache", "/var/lib",
+	"/var/log", "/var/opt", "/var/run", "/var/spool", "/var/tmp", "/dev/shm",
 }
 
 func isBroad(dir string) bool {
@@ -35,89 +37,72 @@ func isBroad(dir string) bool {
 
 // DataDirs chooses the directories, and single files, that hold a member's
 // data. For each written file it is the longest directory above it that the
-// command line or a configuration file names; else the working directory. Files without one are taken by
-// themselves; but where no directory is named at all, it is the one that all
-// written files share, unless that is a broad one.
+// command line or a configuration file names; else the working directory, since
+// many servers go where their data is. Where neither is above any file it is
+// the directory that all files share. Files that are left bring only
+// themselves, being logs most often, but those of them that share a directory
+// bring that.
+//
+// A directory that is not named is never a broad one, nor one above another
+// that is named, nor one that other members write to.
 func DataDirs(in DataInput) []string {
 	if len(in.Given) > 0 {
 		return Tidy(in.Given)
 	}
-	var found, rest []string
-	for _, file := range in.Written {
-		switch dir := named(in, file); {
-		case dir != "":
+	var found, unnamed, rest []string
+	for _, file := range Tidy(in.Written) {
+		if dir := named(in, file); dir != "" {
 			found = append(found, dir)
-		case in.Cwd != "" && !isBroad(in.Cwd) && strings.HasPrefix(file, in.Cwd+"/"):
-			found = append(found, in.Cwd) // many servers go where their data is
-		default:
+		} else {
+			unnamed = append(unnamed, file)
+		}
+	}
+	taken := append(slices.Clone(found), in.Others...)
+	own := func(dir string) bool { return dir != "" && !isBroad(dir) && !holds(dir, taken) }
+	for _, file := range unnamed {
+		if within(file, in.Cwd) && file != in.Cwd && own(in.Cwd) {
+			found = append(found, in.Cwd)
+		} else {
 			rest = append(rest, file)
 		}
 	}
-	// Beside a directory that is named, other files are most often logs.
-	if dir := common(rest); len(found) == 0 && dir != "" && !isBroad(dir) {
+	if dir := common(rest); len(found) == 0 && own(dir) {
 		return []string{dir}
 	}
-	return Tidy(append(found, rest...))
+	return Tidy(append(found, gather(rest, own)...))
 }
 
-// named returns the longest directory above file that is mentioned.
-func named(in DataInput, file string) string {
-	for dir := path.Dir(file); !isBroad(dir) && dir != "."; dir = path.Dir(dir) {
-		for _, arg := range in.Args {
-			if mentions(arg, dir, in.Cwd) {
-				return dir
-			}
-		}
-		for _, text := range in.Configs {
-			if word(text, dir) {
-				return dir
-			}
-		}
+// gather returns a directory that all files share, if it can be the member's
+// own. Else it parts the files by the next directory on their way, until each
+// part has its own directory or is a single file. No file is above another.
+func gather(files []string, own func(dir string) bool) (out []string) {
+	if len(files) < 2 {
+		return files
 	}
-	return ""
+	dir := common(files)
+	if own(dir) {
+		return []string{dir}
+	}
+	above := strings.TrimSuffix(dir, "/") + "/"
+	parts := map[string][]string{}
+	for _, f := range files {
+		next, _, _ := strings.Cut(strings.TrimPrefix(f, above), "/")
+		parts[next] = append(parts[next], f)
+	}
+	for _, part := range parts {
+		out = append(out, gather(part, own)...)
+	}
+	return out
 }
 
-// mentions reports whether an argument is dir, alone or behind "=" or ":".
-func mentions(arg, dir, cwd string) bool {
-	for _, sep := range []string{"", "=", ":"} {
-		value := arg
-		if sep != "" {
-			_, after, ok := strings.Cut(arg, sep)
-			if !ok {
-				continue
-			}
-			value = after
-		}
-		if !strings.HasPrefix(value, "/") {
-			if value == "" || strings.HasPrefix(value, "-") || !strings.Contains(value, "/") && sep == "" {
-				continue
-			}
-			value = path.Join(cwd, value)
-		}
-		if path.Clean(value) == dir {
-			return true
-		}
-	}
-	return false
+// holds reports whether one of the paths is dir or lies in it.
+func holds(dir string, paths []string) bool {
+	return slices.ContainsFunc(paths, func(p string) bool { return within(p, dir) })
 }
 
-// word reports whether text contains dir as a whole path.
-func word(text, dir string) bool {
-	for rest := text; ; {
-		i := strings.Index(rest, dir)
-		if i < 0 {
-			return false
-		}
-		end := i + len(dir)
-		for end < len(rest) && rest[end] == '/' {
-			end++
-		}
-		if (i == 0 || strings.ContainsRune(" \t\n\"'=:,", rune(rest[i-1]))) &&
-			(end == len(rest) || strings.ContainsRune(" \t\r\n\"',;", rune(rest[end]))) {
-			return true
-		}
-		rest = rest[i+len(dir):]
-	}
+// within reports whether p is dir or lies in it.
+func within(p, dir string) bool {
+	return dir != "" && (p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/"))
 }
 
 // common returns the deepest directory above all files, or "".
@@ -127,7 +112,7 @@ func common(files []string) string {
 	}
 	dir := path.Dir(files[0])
 	for _, f := range files[1:] {
-		for dir != "/" && !strings.HasPrefix(f, dir+"/") {
+		for dir != "/" && dir != "." && !strings.HasPrefix(f, dir+"/") {
 			dir = path.Dir(dir)
 		}
 	}
@@ -136,15 +121,17 @@ func common(files []string) string {
 
 // Tidy sorts, and drops what lies inside another entry.
 func Tidy(dirs []string) []string {
-	var out []string
+	var sorted []string
 	for _, d := range dirs {
-		out = append(out, path.Clean(d))
+		sorted = append(sorted, path.Clean(d))
 	}
-	slices.Sort(out)
-	out = slices.Compact(out)
-	return slices.DeleteFunc(out, func(d string) bool {
-		return slices.ContainsFunc(out, func(o string) bool {
-			return o != d && o != "" && strings.HasPrefix(d, strings.TrimSuffix(o, "/")+"/")
-		})
-	})
+	slices.Sort(sorted)
+	sorted = slices.Compact(sorted)
+	var out []string
+	for _, d := range sorted {
+		if !slices.ContainsFunc(sorted, func(o string) bool { return o != d && within(d, o) }) {
+			out = append(out, d)
+		}
+	}
+	return out
 }

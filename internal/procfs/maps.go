@@ -175,7 +175,7 @@ func vmFlags(codes []byte) []string {
 
 // known are the codes of show_smap_vma_flags, fs/proc/task_mmu.c. Looking them
 // up saves making a string of each.
-const known = "rdwrexshmrmwmemsgdpflolrrriosrradcdedpacnrhtsfarwfddsdmmhgnhmgbtumuwuissslgupkp0p1p2p3p4"
+const known = "rdwrexshmrmwmemsgdpflolrrriosrradcdedpacnrhtsfarwfddsdmmhgnhmgbtumuwuissslgupkdpp0p1p2p3p4"
 
 func flagName(code []byte) string {
 	if len(code) == 2 {
