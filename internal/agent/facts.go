@@ -252,6 +252,11 @@ func configs(args []string, cwd string) (out []string) {
 func withData(members []model.Member, all []facts) []model.Member {
 	out := slices.Clone(members)
 	for i := range out {
+		for j := range all {
+			if j != i {
+				all[i].data.Others = append(all[i].data.Others, all[j].data.Written...)
+			}
+		}
 		out[i].Data = plan.DataDirs(all[i].data)
 		if all[i].Member.Exe != "" {
 			out[i].Exe = all[i].Member.Exe
