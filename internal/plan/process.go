@@ -1,0 +1,54 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// lowestTID is the least thread number that a world can give: the world's own
+// init takes the first ones.
+const lowestTID = 33
+
+const shadowHint = "start it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off"
+
+type refuseFunc func(object, kind, why, hint string)
+
+func (f ProcessFacts) refuseProcess(refuse refuseFunc) {
+	switch { // a process that has ended has no executable either
+	case strings.HasPrefix(f.State, "Z"), strings.HasPrefix(f.State, "X"):
+		refuse("process", "zombie", "has ended already", "start the member, or describe it as down in pilot.yaml")
+		return
+	case f.KernelTask:
+		refuse("process", "kernel thread", "has no memory of its own", "name a process of the cluster")
+		return
+	}
+	if f.TracerPID != 0 {
+		refuse("process", "tracee", fmt.Sprintf("is traced by pid %d (%s)", f.TracerPID, f.Tracer), "detach the debugger and try again")
+	}
+	if f.ParentPID == f.AgentPID {
+		refuse("process", "child of pilot", "was started by the process that would trace it", "start pilot as a process of its own")
+	}
+	if f.Seccomp == 1 {
+		refuse("process", "strict seccomp", "may make no system call but read, write and exit", "")
+	}
+	if f.Shadow {
+		refuse("process", "shadow stack", "returns cannot be redirected", shadowHint)
+	}
+	if f.Root != "/" && f.Root != "" {
+		refuse("root "+f.Root, "chroot", "has another root directory", "")
+	}
+	for _, ns := range f.Foreign {
+		refuse("namespace", ns, "is in another "+ns+" namespace than pilot", "run pilot inside the same container")
+	}
+	for _, uid := range f.UIDs {
+		if uid != 0 {
+			refuse("process", fmt.Sprintf("uid %d", uid), "does not run as root", "only members that run as root can be piloted so far")
+			break
+		}
+	}
+	if low := slices.Min(append(slices.Clone(f.TIDs), lowestTID)); low < lowestTID {
+		refuse("thread", fmt.Sprintf("tid %d", low), fmt.Sprintf("thread numbers below %d are taken in a world", lowestTID),
+			"restart the member, so that it gets higher numbers")
+	}
+}
