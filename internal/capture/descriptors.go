@@ -35,7 +35,10 @@ type seen struct {
 // descriptors captures every open file description of every member.
 func (t *taking) descriptors(deadline time.Time) (all []*kobj.Description, err error) {
 	groups := map[identity][]seen{}
-	t.peers = kobj.Peers{}
+	if t.unix, err = sys.OpenUnixDiag(); err != nil {
+		return nil, err
+	}
+	defer t.unix.Close()
 	for _, p := range t.snap.Processes {
 		pidfd, err := sys.PidfdOpen(p.Member.PID)
 		if err != nil {
@@ -75,7 +78,7 @@ func drainOnly(all []*kobj.Description) error {
 // descriptor captures one descriptor. It returns nil when the description
 // behind it is known already.
 func (t *taking) descriptor(groups map[identity][]seen, p *Process, pidfd sys.FD, fd int) (*kobj.Description, error) {
-	src := &kobj.Source{Member: p.Index, PID: p.Member.PID, FD: fd}
+	src := &kobj.Source{Member: p.Index, PID: p.Member.PID, FD: fd, Unix: t.unix}
 	var err error
 	if src.Link, err = os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", src.PID, fd)); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/kobj"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/tracee"
 	"golang.org/x/sys/unix"
 )
@@ -82,6 +83,7 @@ func (p *Process) checkMaps() error {
 // surveyTimers reads the process's timers. The helper asks, since they belong
 // to the process and not to a thread.
 func (p *Process) surveyTimers() error {
+	p.surveyed, _ = sys.Clocks()
 	var buf [32]byte
 	at := p.Origin.Data()
 	ask := func(call tracee.Call) (interval, left time.Duration, err error) {
@@ -119,4 +121,29 @@ func (p *Process) surveyTimers() error {
 		p.Timers = append(p.Timers, Timer{t, interval, left})
 	}
 	return nil
+}
+
+// ageTimers turns what was left of the timers at the survey into what was left
+// when the monotonic clock showed cut.
+func (p *Process) ageTimers(cut time.Duration) {
+	ago := cut - p.surveyed
+	real := &p.Itimers[unix.ITIMER_REAL] // the others count processor time
+	real.Left = aged(real.Left, real.Interval, ago)
+	for i := range p.Timers {
+		t := &p.Timers[i]
+		t.Left = aged(t.Left, t.Interval, ago)
+	}
+}
+
+// aged returns what is left after a while. 0 means that the timer is not armed.
+func aged(left, interval, ago time.Duration) time.Duration {
+	switch {
+	case left == 0:
+		return 0
+	case left > ago:
+		return left - ago
+	case interval == 0:
+		return 0 // fired since
+	}
+	return interval - (ago-left)%interval
 }

@@ -46,6 +46,7 @@ type Process struct {
 	Regions  []Region
 	Timers   []Timer
 	Itimers  [3]Itimer
+	surveyed time.Duration // monotonic clock when the timers were read
 	Children []int
 }
 

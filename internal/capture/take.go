@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/pilotexec/pilot/internal/image"
-	"github.com/pilotexec/pilot/internal/kobj"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
@@ -70,9 +69,9 @@ func (t *taking) explain(err error) error {
 
 // taking is a snapshot in the making.
 type taking struct {
-	cfg   Config
-	snap  *Snapshot
-	peers kobj.Peers
+	cfg  Config
+	snap *Snapshot
+	unix sys.UnixDiag
 }
 
 // prepare does all that can be done while production runs.
@@ -251,7 +250,7 @@ func (t *taking) freeze(ctx context.Context) error {
 	deleted := map[string]string{}
 	for _, p := range t.snap.Processes {
 		for _, v := range p.Maps {
-			if v.Shared && v.Inode != 0 && v.Has("mw") {
+			if v.Shared && v.Inode != 0 && v.Has("mw") && !v.Deleted {
 				writable = append(writable, v.Path)
 			}
 		}
@@ -265,6 +264,7 @@ func (t *taking) freeze(ctx context.Context) error {
 // finish readies the seeds. Production runs again.
 func (t *taking) finish() error {
 	for _, p := range t.snap.Processes {
+		p.ageTimers(t.snap.Monotonic)
 		adj := fmt.Sprintf("/proc/%d/oom_score_adj", p.Seed.PID)
 		if err := os.WriteFile(adj, []byte("1000"), 0); err != nil {
 			return err
@@ -279,7 +279,6 @@ func (t *taking) finish() error {
 			return err
 		}
 	}
-	kobj.LinkUnix(t.snap.Objects, t.peers)
 	return nil
 }
 

@@ -46,9 +46,17 @@ func (w *World) connect(all []*Description) error {
 		other := ends[pairKey{st.peer, st.local}]
 		var err error
 		switch {
+		case st.lost != "":
+			w.Gap(d, st.lost)
+			err = w.dead(d)
 		case other != nil:
 			err = w.pair(d, other)
 		case st.state == tcpEstablished && w.listenerAt(st.peer) != nil:
+			if n := st.info.Bytes_sent + uint64(st.info.Notsent_bytes); n > 0 {
+				w.Gap(d, fmt.Sprintf("was not accepted yet and has %d bytes under way, which cannot be read: the connection is lost", n))
+				err = w.dead(d)
+				break
+			}
 			queued = append(queued, d) // not accepted yet
 		default:
 			err = w.dead(d)
@@ -124,7 +132,7 @@ func (w *World) dead(d *Description) error {
 	var err error
 	if w.listenerAt(st.local) != nil {
 		peer := netip.AddrPort{}
-		if st.peer.Addr().IsLoopback() {
+		if st.peer.Addr().IsLoopback() && st.lost == "" { // both ends of a lost one are made
 			peer = st.peer
 		}
 		far, ours, err = w.connection(st, st.local, peer)
@@ -191,7 +199,7 @@ func tempListener(domain int, at netip.AddrPort) (boundListener, error) {
 
 // dial connects a new socket of st's family, bound to from when that is valid.
 func (st *streamState) dial(from, to netip.AddrPort) (sys.FD, error) {
-	plain := inetState{domain: st.domain} // MPTCP is for listeners: what they accept falls back
+	plain := inetState{domain: st.domain, options: st.options} // MPTCP is for listeners: what they accept falls back
 	fd, err := plain.socket(unix.SOCK_STREAM)
 	if err != nil {
 		return -1, err

@@ -80,7 +80,20 @@ func (inotify) Restore(w *World, d *Description) (sys.FD, error) {
 			}
 		}
 	}
-	return sys.FD(fd), nil
+	return sys.FD(fd), dropEvents(fd)
+}
+
+// dropEvents reads what the making of the gaps has left.
+func dropEvents(fd int) error {
+	for {
+		n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+		if err != nil || n == 0 {
+			return os.NewSyscallError("ioctl fionread", err)
+		}
+		if _, err := unix.Read(fd, make([]byte, n)); err != nil {
+			return os.NewSyscallError("read inotify", err)
+		}
+	}
 }
 
 func sortedWatches(in []watch) []watch {

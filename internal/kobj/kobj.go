@@ -51,6 +51,8 @@ type Source struct {
 	Stat   unix.Stat_t
 	// Dup is our duplicate of the descriptor. It belongs to the caller.
 	Dup sys.FD
+	// Unix tells about local sockets. It is needed to capture, not to match.
+	Unix sys.UnixDiag
 }
 
 // A Kind moves one kind of kernel object from a stopped origin into a world.
@@ -155,8 +157,9 @@ type World struct {
 	memfds    map[uint64]sys.FD
 	unixPairs map[uint64]sys.FD
 	listeners []boundListener
-	keep      []sys.FD // far ends that must stay open while the world lives
-	inodes    map[uint64]bool
+	keep      []sys.FD        // far ends that must stay open while the world lives
+	read      map[uint64]bool // pipes that the cluster reads, by inode
+	written   map[uint64]bool // and those that it writes
 	streams   map[*Description]sys.FD
 	addresses map[string]bool
 }
@@ -198,6 +201,9 @@ func (w *World) Restore(all []*Description) (fds []sys.FD, err error) {
 		if fds[i], err = w.restore(d); err != nil {
 			return fds, err
 		}
+	}
+	if err := w.connectUnix(all, fds); err != nil {
+		return fds, err
 	}
 	return fds, w.fillPipes()
 }

@@ -25,6 +25,7 @@ type memfdState struct {
 	name string
 	size int64
 	data []byte
+	seal int // F_GET_SEALS
 }
 
 func (memfd) Name() string { return "memfd" }
@@ -36,6 +37,10 @@ func (memfd) Capture(src *Source) (any, error) {
 	st.name = strings.TrimSuffix(strings.TrimPrefix(src.Link, "/memfd:"), " (deleted)")
 	if st.size > MaxMemory {
 		return nil, errTooBig
+	}
+	var err error
+	if st.seal, err = unix.FcntlInt(uintptr(src.Dup), unix.F_GET_SEALS, 0); err != nil {
+		return nil, os.NewSyscallError("fcntl get_seals", err)
 	}
 	st.data = make([]byte, st.size)
 	for off := 0; off < len(st.data); {
@@ -65,6 +70,24 @@ func (memfd) Restore(w *World, d *Description) (sys.FD, error) {
 		if _, err := unix.Pwrite(fd, st.data, 0); err != nil {
 			return -1, os.NewSyscallError("pwrite", err)
 		}
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, st.seal); err != nil {
+			return -1, os.NewSyscallError("fcntl add_seals", err)
+		}
 	}
 	return reopen(base, d)
+}
+
+// Backing opens what the world has in the place of a file without a name that
+// is both open and mapped: a memfd, or a deleted file. ok is false when no
+// descriptor of the snapshot refers to it.
+func (w *World) Backing(dev, ino uint64) (fd sys.FD, ok bool, err error) {
+	if base, ok := w.memfds[ino]; ok {
+		n, err := unix.FcntlInt(uintptr(base), unix.F_DUPFD_CLOEXEC, 3)
+		return sys.FD(n), true, os.NewSyscallError("fcntl", err)
+	}
+	if path, ok := w.Deleted[DeletedKey(dev, ino)]; ok {
+		fd, err := openOnHost(path, unix.O_RDWR)
+		return fd, true, err
+	}
+	return -1, false, nil
 }

@@ -19,14 +19,18 @@ type pipeState struct {
 	ino  uint64
 	fifo string // its path, or empty
 	size int
-	data []byte // unread bytes, captured at a reading end
+	// lonely means that the other end is closed everywhere.
+	lonely  bool
+	packets bool     // O_DIRECT: data is one piece for each write
+	data    [][]byte // unread bytes, captured at a reading end
 }
 
 // pipeEnds is one new pipe. Both descriptors belong to the world.
 type pipeEnds struct {
-	r, w           sys.FD
-	readers, wrote bool
-	data           []byte
+	r, w sys.FD
+	// awaits is set when somebody outside the cluster may still write.
+	awaits bool
+	from   *pipeState // a reading end, if there is one
 }
 
 func (pipe) Name() string { return "pipe" }
@@ -42,14 +46,25 @@ func (pipe) Capture(src *Source) (any, error) {
 	if st.size, err = unix.FcntlInt(uintptr(src.Dup), unix.F_GETPIPE_SZ, 0); err != nil {
 		return nil, os.NewSyscallError("fcntl getpipe_sz", err)
 	}
+	if st.lonely, err = lonely(src.Dup); err != nil {
+		return nil, err
+	}
 	if src.Info.Flags&unix.O_ACCMODE != unix.O_WRONLY {
 		st.data, err = peekPipe(src.Dup, st.size)
+		st.packets = len(st.data) > 1
 	}
 	return st, err
 }
 
+// lonely reports whether the other end of a pipe is closed everywhere, pipe(7).
+func lonely(fd sys.FD) (bool, error) {
+	p := []unix.PollFd{{Fd: int32(fd)}}
+	_, err := unix.Poll(p, 0)
+	return p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0, os.NewSyscallError("poll", err)
+}
+
 // peekPipe copies what is in a pipe and leaves it there, tee(2).
-func peekPipe(fd sys.FD, size int) ([]byte, error) {
+func peekPipe(fd sys.FD, size int) ([][]byte, error) {
 	waiting, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
 	if err != nil || waiting == 0 {
 		return nil, os.NewSyscallError("ioctl fionread", err)
@@ -70,43 +85,54 @@ func peekPipe(fd sys.FD, size int) ([]byte, error) {
 	if int(n) < waiting {
 		return nil, fmt.Errorf("tee copied %d of %d bytes", n, waiting)
 	}
-	data := make([]byte, n)
-	_, err = unix.Read(own[0], data)
-	return data, os.NewSyscallError("read", err)
+	var pieces [][]byte
+	for left := int(n); left > 0; {
+		piece := make([]byte, left)
+		got, err := unix.Read(own[0], piece) // stops at the end of a packet
+		if err != nil {
+			return nil, os.NewSyscallError("read", err)
+		}
+		pieces = append(pieces, piece[:got])
+		left -= got
+	}
+	return pieces, nil
 }
 
 func (pipe) Restore(w *World, d *Description) (sys.FD, error) {
 	st := d.State.(pipeState)
+	writes := d.Flags&unix.O_ACCMODE == unix.O_WRONLY
+	if writes && !w.read[st.ino] && !st.lonely {
+		// Nobody in the cluster reads it: most often stdout, on its way to a
+		// log collector.
+		return w.output(d, "a pipe that is read outside the cluster")
+	}
 	ends, err := w.pipe(st)
 	if err != nil {
 		return -1, err
 	}
-	if ends.data == nil {
-		ends.data = st.data
+	from := ends.w
+	if !writes {
+		from, ends.from = ends.r, &st
+		ends.awaits = !st.lonely && !w.written[st.ino]
 	}
-	switch d.Flags & unix.O_ACCMODE {
-	case unix.O_RDONLY:
-		ends.readers = true
-		return reopen(ends.r, d)
-	case unix.O_WRONLY:
-		if !w.inodes[st.ino] {
-			// Nobody in the cluster reads it: most often stdout, on its way
-			// to a log collector.
-			return w.output(d, "a pipe that is read outside the cluster")
-		}
-		return reopen(ends.w, d)
-	default:
-		ends.readers = true
-		return reopen(ends.r, d)
+	// The kernel opens no pipe for packets, but can turn one.
+	plain := *d
+	plain.Flags &^= unix.O_DIRECT
+	fd, err := reopen(from, &plain)
+	if err != nil || plain.Flags == d.Flags {
+		return fd, err
 	}
+	return fd, setStatus(fd, d)
 }
 
 // Plan notes what depends on the whole set of descriptions. Call it before Restore.
 func (w *World) Plan(all []*Description) {
-	w.inodes = map[uint64]bool{}
+	w.read, w.written = map[uint64]bool{}, map[uint64]bool{}
 	for _, d := range all {
-		if st, ok := d.State.(pipeState); ok && d.Flags&unix.O_ACCMODE != unix.O_WRONLY {
-			w.inodes[st.ino] = true
+		if st, ok := d.State.(pipeState); ok {
+			how := d.Flags & unix.O_ACCMODE
+			w.read[st.ino] = w.read[st.ino] || how != unix.O_WRONLY
+			w.written[st.ino] = w.written[st.ino] || how != unix.O_RDONLY
 		}
 	}
 }
@@ -115,8 +141,17 @@ func (w *World) pipe(st pipeState) (*pipeEnds, error) {
 	if ends := w.pipes[st.ino]; ends != nil {
 		return ends, nil
 	}
-	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+	p := [2]int{-1, -1}
+	if st.fifo != "" && w.Writable(st.fifo) {
+		// Others of the world find it by its path.
+		for i, how := range []int{unix.O_RDONLY, unix.O_WRONLY} {
+			fd, err := openInside(st.fifo, how|unix.O_NONBLOCK)
+			if err != nil {
+				return nil, err
+			}
+			p[i] = int(fd)
+		}
+	} else if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil, os.NewSyscallError("pipe2", err)
 	}
 	ends := &pipeEnds{r: sys.FD(p[0]), w: sys.FD(p[1])}
@@ -130,18 +165,34 @@ func (w *World) pipe(st pipeState) (*pipeEnds, error) {
 // fillPipes puts the unread bytes back, and closes or keeps our ends.
 func (w *World) fillPipes() error {
 	for _, ends := range w.pipes {
-		if len(ends.data) > 0 {
-			if _, err := unix.Write(int(ends.w), ends.data); err != nil {
-				return os.NewSyscallError("write pipe", err)
-			}
+		if err := ends.fill(); err != nil {
+			return err
 		}
 		// A reading end alone would find the end of file at once.
-		if ends.readers {
+		if ends.awaits {
 			w.keep = append(w.keep, ends.w)
 		} else {
 			_ = ends.w.Close()
 		}
 		_ = ends.r.Close()
+	}
+	return nil
+}
+
+func (e *pipeEnds) fill() error {
+	if e.from == nil {
+		return nil
+	}
+	if e.from.packets {
+		if _, err := unix.FcntlInt(uintptr(e.w), unix.F_SETFL, unix.O_DIRECT|unix.O_NONBLOCK); err != nil {
+			return os.NewSyscallError("fcntl o_direct", err)
+		}
+	}
+	for _, piece := range e.from.data {
+		n, err := unix.Write(int(e.w), piece)
+		if err != nil || n < len(piece) {
+			return fmt.Errorf("refill pipe: %d of %d bytes: %w", n, len(piece), err)
+		}
 	}
 	return nil
 }

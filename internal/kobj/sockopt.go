@@ -48,6 +48,9 @@ func getOptions(fd sys.FD, sets ...[][2]int) (out []option) {
 // setOptions sets what differs from the present value.
 func setOptions(fd sys.FD, options []option) error {
 	for _, o := range options {
+		if o.level == unix.IPPROTO_IPV6 && o.name == unix.IPV6_V6ONLY {
+			continue // fixed by bind, see socket
+		}
 		if now, err := unix.GetsockoptInt(int(fd), o.level, o.name); err == nil && now == o.value {
 			continue
 		}

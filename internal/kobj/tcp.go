@@ -30,6 +30,7 @@ type streamState struct {
 	unsent []byte // written by the origin, not yet with its peer
 	info   *unix.TCPInfo
 	dup    sys.FD // kept only until Drain
+	lost   string // why the connection cannot go on in a world, or empty
 }
 
 // TCP states, include/net/tcp_states.h.
@@ -189,7 +190,12 @@ func Drain(all []*Description) (inside, outside int, err error) {
 		if err != nil {
 			continue
 		}
-		if paired {
+		switch {
+		case !paired && st.proto == unix.IPPROTO_MPTCP:
+			_, err = st.ended()
+		case paired && st.proto == unix.IPPROTO_MPTCP:
+			err = st.settleMultipath(other.State.(*streamState), deadline)
+		case paired:
 			err = st.settle(other.State.(*streamState), deadline)
 		}
 		if err == nil {
@@ -227,6 +233,50 @@ func (st *streamState) settle(peer *streamState, deadline time.Time) error {
 		}
 		return peer.takeUnsent(int64(peer.info.Notsent_bytes) + max(0, flying))
 	}
+}
+
+// settleMultipath is settle for MPTCP, whose counters are of the first path and
+// not of the stream. Its send queue cannot be read, so that a connection with
+// bytes that the peer has no room for is lost.
+func (st *streamState) settleMultipath(peer *streamState, deadline time.Time) error {
+	for {
+		written, _, err := sys.MultipathSequence(peer.dup)
+		if err != nil {
+			return err
+		}
+		_, received, err := sys.MultipathSequence(st.dup)
+		if err != nil {
+			return err
+		}
+		if written == received {
+			break
+		}
+		if time.Now().After(deadline) {
+			st.lost = fmt.Sprintf("%d bytes are in an MPTCP send queue, which cannot be read: the connection is lost", written-received)
+			peer.lost = st.lost
+			return nil
+		}
+	}
+	over, err := st.ended()
+	if over && peer.state == tcpEstablished {
+		peer.state = tcpFinWait2
+	}
+	return err
+}
+
+// ended reports whether the peer sends no more. MPTCP shows no state but this.
+func (st *streamState) ended() (bool, error) {
+	p := []unix.PollFd{{Fd: int32(st.dup), Events: unix.POLLRDHUP}}
+	if _, err := unix.Poll(p, 0); err != nil {
+		return false, os.NewSyscallError("poll", err)
+	}
+	over := p[0].Revents&unix.POLLRDHUP != 0
+	if over && st.state == tcpEstablished {
+		st.state = tcpCloseWait
+	} else if over && st.state == tcpFinWait2 {
+		st.state = tcpClosing
+	}
+	return over, nil
 }
 
 // takeUnsent reads the last n bytes of the send queue.

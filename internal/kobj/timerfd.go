@@ -4,7 +4,9 @@ package kobj
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"time"
 
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
@@ -14,6 +16,13 @@ import (
 // timerfd is a timer, timerfd_create(2). It is set to the time it had left.
 type timerfd struct{}
 
+type timerState struct {
+	clock int
+	ticks uint64        // expirations that were not read yet
+	at    time.Duration // monotonic clock when the rest was read
+	spec  unix.ItimerSpec
+}
+
 func (timerfd) Name() string { return "timerfd" }
 
 func (timerfd) Match(src *Source) bool { return src.Link == "anon_inode:[timerfd]" }
@@ -22,28 +31,64 @@ func (timerfd) Capture(src *Source) (any, error) {
 	if src.Info.Timerfd == nil {
 		return nil, errors.New("fdinfo shows no timer")
 	}
-	return *src.Info.Timerfd, nil
+	st := timerState{clock: src.Info.Timerfd.ClockID, ticks: src.Info.Timerfd.Ticks}
+	// A periodic timer that expired rests until it is looked at; only then it
+	// counts what it missed, do_timerfd_gettime.
+	if err := unix.TimerfdGettime(int(src.Dup), &st.spec); err != nil {
+		return nil, os.NewSyscallError("timerfd_gettime", err)
+	}
+	st.at, _ = sys.Clocks()
+	if st.ticks > 0 && st.spec.Interval != (unix.Timespec{}) {
+		info, err := procfs.ReadFDInfo(src.PID, src.FD)
+		if err != nil || info.Timerfd == nil {
+			return nil, fmt.Errorf("fdinfo of the timer: %w", err)
+		}
+		st.ticks = info.Timerfd.Ticks
+	}
+	return st, nil
 }
 
+// Restore makes the timer. It is set by Arm.
 func (timerfd) Restore(_ *World, d *Description) (sys.FD, error) {
-	st := d.State.(procfs.Timerfd)
-	fd, err := unix.TimerfdCreate(st.ClockID, unix.TFD_CLOEXEC|d.Flags&unix.O_NONBLOCK)
-	if err != nil {
-		return -1, os.NewSyscallError("timerfd_create", err)
+	st := d.State.(timerState)
+	fd, err := unix.TimerfdCreate(st.clock, unix.TFD_CLOEXEC|d.Flags&unix.O_NONBLOCK)
+	return sys.FD(fd), os.NewSyscallError("timerfd_create", err)
+}
+
+// since turns st, which was read a little later than cut, into what it was then.
+func (st timerState) since(cut time.Duration) timerState {
+	value, interval := time.Duration(st.spec.Value.Nano()), time.Duration(st.spec.Interval.Nano())
+	if value == 0 {
+		return st
 	}
-	value := st.Value
-	if st.Ticks > 0 {
-		// Expirations that were not read yet: the timer fires at once, and
-		// then keeps its interval.
-		value = 1
+	value += st.at - cut
+	for interval > 0 && st.ticks > 0 && value > interval {
+		value -= interval
+		st.ticks--
 	}
-	spec := unix.ItimerSpec{
-		Interval: unix.NsecToTimespec(int64(st.Interval)),
-		Value:    unix.NsecToTimespec(int64(value)),
+	st.spec.Value = unix.NsecToTimespec(int64(value))
+	return st
+}
+
+// Arm sets the timers among all, whose new descriptors are fds, to what they
+// were when the monotonic clock showed cut. Call it when the world's clock goes
+// on from there, so that none is early.
+func Arm(all []*Description, fds []sys.FD, cut time.Duration) error {
+	for i, d := range all {
+		st, ok := d.State.(timerState)
+		if !ok {
+			continue
+		}
+		st = st.since(cut)
+		if err := unix.TimerfdSettime(int(fds[i]), 0, &st.spec, nil); err != nil {
+			return fmt.Errorf("restore %v: %w", d, os.NewSyscallError("timerfd_settime", err))
+		}
+		if st.ticks == 0 {
+			continue
+		}
+		if err := sys.SetTimerTicks(fds[i], st.ticks); err != nil {
+			return fmt.Errorf("restore %v: %w", d, err)
+		}
 	}
-	if err := unix.TimerfdSettime(fd, 0, &spec, nil); err != nil {
-		_ = unix.Close(fd)
-		return -1, os.NewSyscallError("timerfd_settime", err)
-	}
-	return sys.FD(fd), nil
+	return nil
 }

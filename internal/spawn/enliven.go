@@ -29,6 +29,10 @@ func (w *World) enliven(ph *phantom) error {
 		if err := ph.makeThreads(); err != nil {
 			return err
 		}
+		// Not before: timers may send to one thread, and count the world's time.
+		if err := ph.setTimers(); err != nil {
+			return err
+		}
 		if err := ph.queueShared(); err != nil {
 			return err
 		}

@@ -34,10 +34,7 @@ func (w *World) furnish(ph *phantom, fds []sys.FD) error {
 		return err
 	}
 	return w.tracer.Do(func() error {
-		if err := ph.addInterests(w.snap.Objects); err != nil {
-			return err
-		}
-		if err := ph.setTimers(); err != nil {
+		if err := w.addInterests(ph); err != nil {
 			return err
 		}
 		return ph.takeLocks(w.snap.Objects)
@@ -240,6 +237,12 @@ func prot(v procfs.VMA) (p uint64) {
 // backing opens what a shared mapping is to show in the world: the copy of the
 // file, or memory with the bytes of the pause.
 func (w *World) backing(v procfs.VMA, bytes map[uint64]capture.Region) (fd sys.FD, offset uint64, err error) {
+	if v.Deleted {
+		// The bytes came with the descriptor.
+		if fd, ok, err := w.objects.Backing(v.Dev, v.Inode); ok || err != nil {
+			return fd, v.Offset, err
+		}
+	}
 	if r, ok := bytes[v.Start]; ok {
 		key := memoryKey{v.Dev, v.Inode}
 		base, have := w.memory[key]
@@ -288,11 +291,12 @@ func (ph *phantom) putBack(r capture.Region) error {
 }
 
 // addInterests fills the phantom's epoll descriptors.
-func (ph *phantom) addInterests(all []*kobj.Description) error {
+func (w *World) addInterests(ph *phantom) error {
 	at, size := ph.lead.Data()
 	var calls []tracee.Call
+	var of []*kobj.Description
 	var events []byte
-	for _, d := range all {
+	for _, d := range w.snap.Objects {
 		for _, h := range d.Holders {
 			if h.Member != ph.process.Index {
 				continue
@@ -303,6 +307,7 @@ func (ph *phantom) addInterests(all []*kobj.Description) error {
 				ev = binary.LittleEndian.AppendUint64(ev, e.Data)
 				calls = append(calls, tracee.Sys(unix.SYS_EPOLL_CTL, uint64(h.FD), unix.EPOLL_CTL_ADD,
 					uint64(e.TFD), uint64(at)+uint64(len(events))))
+				of = append(of, d)
 				events = append(events, ev...)
 			}
 			break // one holder adds for all
@@ -314,8 +319,18 @@ func (ph *phantom) addInterests(all []*kobj.Description) error {
 	if err := ph.lead.Write(at, events); err != nil {
 		return err
 	}
-	if err := ph.lead.Do(calls...); err != nil {
+	if _, err := ph.lead.Batch(calls); err != nil {
 		return fmt.Errorf("fill epoll: %w", err)
+	}
+	for i, c := range calls {
+		switch err := c.Err(); {
+		case errors.Is(err, unix.EBADF), errors.Is(err, unix.EEXIST), errors.Is(err, unix.EPERM):
+			// The description lives under another number than the one that
+			// it was added by, which is closed or used again.
+			w.gap(of[i], fmt.Sprintf("events of what was fd %d are lost: that descriptor was closed, its object was not", c.Args[2]))
+		case err != nil:
+			return fmt.Errorf("fill epoll: add fd %d: %w", c.Args[2], err)
+		}
 	}
 	return nil
 }

@@ -114,6 +114,7 @@ func (ph *phantom) equipThread(p *tracee.Puppet, t tracee.Thread) error {
 	copy(name[:15], ph.process.Names[t.TID])
 	caps := capset(ph.process.Caps)
 	buf := append(append(append([]byte(nil), t.Probe.AltStack[:]...), name...), caps...)
+	pending := uint64(len(buf))
 	for i := range t.Pending {
 		buf = append(buf, t.Pending[i][:]...)
 	}
@@ -138,7 +139,7 @@ func (ph *phantom) equipThread(p *tracee.Puppet, t tracee.Thread) error {
 	}
 	for i, s := range t.Pending {
 		calls = append(calls, tracee.Sys(unix.SYS_RT_TGSIGQUEUEINFO, uint64(ph.process.Member.PID), uint64(t.TID),
-			uint64(s.Signo()), base+24+16+24+uint64(i*len(s))))
+			uint64(s.Signo()), base+pending+uint64(i*len(s))))
 	}
 	for _, c := range forbidden {
 		calls = append(calls, tracee.Sys(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uint64(c)))

@@ -154,6 +154,9 @@ func (w *World) build() error {
 	if err := w.init.SetClock(w.snap.Monotonic-monotonic, w.snap.Boottime-boottime); err != nil {
 		return err
 	}
+	if err := kobj.Arm(w.snap.Objects, fds, w.snap.Monotonic); err != nil {
+		return err
+	}
 	for _, ph := range w.phantoms {
 		if err := w.enliven(ph); err != nil {
 			return fmt.Errorf("member %s: %w", ph.process.Member.Name, err)

@@ -3,6 +3,7 @@
 package sys
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -139,6 +140,32 @@ func (d *Deadman) Close() error {
 		return os.NewSyscallError("timer_delete", errno)
 	}
 	return nil
+}
+
+// SetTimerTicks gives a timerfd expirations that were not read yet. See
+// timerfd_create(2), TFD_IOC_SET_TICKS.
+func SetTimerTicks(fd FD, ticks uint64) error {
+	const setTicks = 0x40085400 // TFD_IOC_SET_TICKS, include/uapi/linux/timerfd.h
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), setTicks, uintptr(unsafe.Pointer(&ticks)))
+	if errno != 0 {
+		return os.NewSyscallError("ioctl tfd_ioc_set_ticks", errno)
+	}
+	return nil
+}
+
+// MultipathSequence returns where an MPTCP connection has come to: the number of
+// the next byte to be written, and of the next to be received. The bytes that
+// one end has written are numbered as the other receives them.
+func MultipathSequence(fd FD) (written, received uint64, err error) {
+	const solMPTCP, mptcpInfo = 284, 1 // include/uapi/linux/mptcp.h
+	var info [48]byte                  // struct mptcp_info up to mptcpi_rcv_nxt
+	size := uint32(len(info))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), solMPTCP, mptcpInfo,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0, 0, os.NewSyscallError("getsockopt mptcp_info", errno)
+	}
+	return binary.NativeEndian.Uint64(info[16:]), binary.NativeEndian.Uint64(info[32:]), nil
 }
 
 // Clocks returns CLOCK_MONOTONIC and CLOCK_BOOTTIME.
