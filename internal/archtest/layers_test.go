@@ -1,0 +1,111 @@
+package archtest
+
+// A layer is the number of a line of the drawing in docs/ARCHITECTURE.md. A
+// package imports only packages of lower layers.
+type layer int
+
+const (
+	data       layer = iota // plain data, on any system
+	decisions               // pure: see impure
+	edge                    // the kernel edge
+	readers                 // of what the kernel tells
+	mechanisms              // know the kernel, not pilot
+	objects                 // kernel objects, kind by kind
+	executors               // snapshot, world, observation
+	services                // the API and its state
+	faces                   // what users see
+	tests                   // whatever only tests import
+	commands                // main packages
+)
+
+// layers places every package below internal. "x/*" stands for all packages
+// below x. Packages that do not exist yet may be listed.
+var layers = map[string]layer{
+	"abi":     data,
+	"config":  data,
+	"fault":   data,
+	"model":   data,
+	"nearest": data,
+	"wire":    data,
+
+	"causal":  decisions,
+	"cut":     decisions,
+	"plan":    decisions,
+	"verdict": decisions,
+
+	"osthread": edge,
+	"sys":      edge,
+
+	"features": readers,
+	"procfs":   readers,
+	"sockdiag": readers,
+	"symbols":  readers,
+
+	"cgroup":    mechanisms,
+	"image":     mechanisms,
+	"mountns":   mechanisms,
+	"netns":     mechanisms,
+	"seccomp":   mechanisms,
+	"tcprepair": mechanisms,
+	"tracee":    mechanisms,
+	"userns":    mechanisms,
+	"worldinit": mechanisms,
+
+	"kobj": objects,
+
+	"capture": executors,
+	"journal": executors,
+	"observe": executors,
+	"spawn":   executors,
+
+	"agent":    services,
+	"coord":    services,
+	"registry": services,
+
+	"cli":         faces,
+	"demo":        faces,
+	"report":      faces,
+	"testcluster": faces,
+	"web":         faces,
+
+	"archtest": tests,
+	"e2e":      tests,
+	"kindtest": tests,
+	"testenv":  tests,
+	"victim":   tests,
+	"victim/*": tests,
+}
+
+// sideways are the imports that are allowed inside a layer.
+var sideways = map[[2]string]string{
+	{"config", "nearest"}:   "suggests what an unknown key may have meant",
+	{"capture", "journal"}:  "every step is recorded with its undo",
+	{"spawn", "journal"}:    "every step is recorded with its undo",
+	{"spawn", "capture"}:    "a world is made of a snapshot",
+	{"observe", "spawn"}:    "what is observed is a world",
+	{"cli", "report"}:       "commands print reports",
+	{"demo", "testcluster"}: "the demo's production is a test cluster",
+}
+
+// impure are packages of the standard library that decisions do not import, nor
+// what is in the directories below those.
+var impure = []string{"os", "net", "syscall", "io/ioutil", "math/rand", "plugin", "unsafe"}
+
+// Who may import what else touches the kernel or memory directly. The aim is
+// sys alone; what is listed beside it may shrink and must not grow without a
+// word in the review.
+var restricted = map[string][]string{
+	"unsafe": {
+		"sys",
+		"victim", "victim/*", // raw system calls, in tests only
+	},
+	"golang.org/x/sys/unix": {
+		"sys",
+		// They use constants and plain calls that sys would only pass on.
+		"agent", "capture", "image", "kobj", "observe", "spawn", "tracee", "worldinit",
+		"victim", "victim/*",
+	},
+}
+
+// portable are the packages that build on any system.
+var portable = []string{"cli", "report", "verdict", "config", "registry", "model", "plan", "causal", "nearest"}
