@@ -37,13 +37,34 @@ func TestMain(m *testing.M) {
 	case agentName:
 		agentMain()
 	default:
-		os.Exit(m.Run())
+		code := m.Run()
+		if left := leftovers(); len(left) > 0 && code == 0 {
+			fmt.Fprintln(os.Stderr, "left behind:", left)
+			code = 1
+		}
+		os.Exit(code)
 	}
+}
+
+// leftovers names what tests of this process have left: processes and files.
+func leftovers() (out []string) {
+	out, _ = filepath.Glob("/var/tmp/" + prefix + "*")
+	tasks, _ := procfs.Tasks(os.Getpid())
+	for _, tid := range tasks {
+		children, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", tid))
+		for pid := range strings.FieldsSeq(string(children)) {
+			out = append(out, "process "+pid)
+		}
+	}
+	return out
 }
 
 // The tracer must not be the parent of its tracees, so the test binary is
 // executed again under this name.
 const agentName = "pilot-kindtest-agent"
+
+// prefix begins the names of this process's directories in /var/tmp.
+var prefix = fmt.Sprintf("pilot-kind-%d-", os.Getpid())
 
 // rounds is how many rounds a victim must do before the fork, and both sides
 // after it.
@@ -108,7 +129,7 @@ func stage(t *testing.T, members ...member) *scene {
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	privileged(t)
-	dir, err := os.MkdirTemp("/var/tmp", "pilot-kind-")
+	dir, err := os.MkdirTemp("/var/tmp", prefix)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -109,6 +109,10 @@ func TestPrivUnixPairsOfTwo(t *testing.T) {
 	wantMotion(t, s.play(t, a, b).fork(t))
 }
 
+func TestPrivUnixOfTwo(t *testing.T) {
+	stage(t, member{kind: "unix-server"}, member{kind: "unix-client"}).fork(t)
+}
+
 func TestPrivTCP(t *testing.T) {
 	stage(t, member{kind: "tcp-server"}, member{kind: "tcp-client"}).fork(t)
 }

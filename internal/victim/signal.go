@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -86,6 +87,29 @@ func posixTimer(sig, tid int, value uint64, first, interval time.Duration) (id i
 	return id, nil
 }
 
+// timerOfThread starts a thread with a timer of its own. The result is when it
+// fired last.
+func timerOfThread(interval time.Duration) (*atomic.Int64, error) {
+	last := new(atomic.Int64)
+	last.Store(int64(monotonic()))
+	ready := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		var set unix.Sigset_t
+		addSignal(&set, 41)
+		_, err := posixTimer(41, unix.Gettid(), 4141, interval, interval)
+		ready <- err
+		for {
+			sig, _, value, err := sigwait(&set)
+			if err == nil && sig == 41 && value == 4141 {
+				last.Store(int64(monotonic()))
+			}
+			time.Sleep(interval / 2)
+		}
+	}()
+	return last, <-ready
+}
+
 // timers has POSIX timers of each notification, and an interval timer.
 func timers(string) (step, error) {
 	const interval = 10 * time.Millisecond
@@ -99,6 +123,10 @@ func timers(string) (step, error) {
 		return nil, err
 	}
 	thread, err := posixTimer(45, unix.Gettid(), 4545, interval, interval)
+	if err != nil {
+		return nil, err
+	}
+	other, err := timerOfThread(interval)
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +180,9 @@ func timers(string) (step, error) {
 			if ago := monotonic() - lastFired[sig]; ago > late {
 				return "", fmt.Errorf("timer %d has not fired for %v", id, ago)
 			}
+		}
+		if ago := monotonic() - time.Duration(other.Load()); ago > late {
+			return "", fmt.Errorf("the timer of another thread has not fired for %v", ago)
 		}
 		var spec itimerspec
 		if _, _, errno := unix.Syscall(unix.SYS_TIMER_GETTIME, uintptr(silent), uintptr(unsafe.Pointer(&spec)), 0); errno != 0 {

@@ -5,6 +5,7 @@ package victim
 import (
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -246,4 +247,71 @@ func unixQueue(dir string) (step, error) {
 		var s sequence
 		return "", exchange(client, server, &s)
 	}, err
+}
+
+// unixServer and unixClient are two members that meet at a path and at an
+// abstract name, and talk over a lasting connection and over new ones.
+func unixServer(string) (step, error) {
+	var steps []step
+	for _, name := range unixNames() {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name})
+		if err != nil {
+			return nil, err
+		}
+		lasting, err := l.AcceptUnix()
+		if err != nil {
+			return nil, err
+		}
+		fd, err := rawFD(lasting)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, peerStream(fd), func() (string, error) {
+			_ = l.SetDeadline(time.Now().Add(time.Millisecond))
+			conn, err := l.Accept()
+			if err != nil {
+				return "", nil // nobody waits
+			}
+			defer conn.Close()
+			_, err = conn.Write([]byte("welcome"))
+			return "", err
+		})
+	}
+	return all(steps...), nil
+}
+
+func unixClient(string) (step, error) {
+	var steps []step
+	for _, name := range unixNames() {
+		dial := func() (net.Conn, error) { return net.Dial("unix", name) }
+		lasting, err := untilUp(dial)
+		if err != nil {
+			return nil, err
+		}
+		fd, err := rawFD(lasting.(*net.UnixConn))
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, peerStream(fd), func() (string, error) {
+			conn, err := dial()
+			if err != nil {
+				return "", fmt.Errorf("%s: %w", name, err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(5 * late))
+			buf := make([]byte, 20)
+			if n, err := conn.Read(buf); string(buf[:n]) != "welcome" {
+				return "", fmt.Errorf("%s: got %q, %v", name, buf[:n], err)
+			}
+			return "", nil
+		})
+	}
+	return all(steps...), nil
+}
+
+// unixNames are where the two meet: in the server's data directory, which lies
+// beside the client's, and nowhere in the file system.
+func unixNames() []string {
+	server := filepath.Join(filepath.Dir(os.Args[2]), "m0")
+	return []string{filepath.Join(server, "meet"), "@pilot-victim-meet"}
 }

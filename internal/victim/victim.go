@@ -65,11 +65,13 @@ var kinds = map[string]func(dir string) (step, error){
 	"epoll":    epoll,
 	"inotify":  inotify,
 
-	"unixpair":   unixPairs,
-	"unix-a":     unixMember(0),
-	"unix-b":     unixMember(1),
-	"unixlisten": unixListener,
-	"unixqueue":  unixQueue,
+	"unixpair":    unixPairs,
+	"unix-a":      unixMember(0),
+	"unix-b":      unixMember(1),
+	"unixlisten":  unixListener,
+	"unixqueue":   unixQueue,
+	"unix-server": unixServer,
+	"unix-client": unixClient,
 
 	"tcp-server":   tcpServer,
 	"tcp-client":   tcpClient,
