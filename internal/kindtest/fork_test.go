@@ -91,12 +91,22 @@ type request struct {
 // outcome is what the agent tells.
 type outcome struct {
 	Problems  []string
-	Logs      []string // of the phantoms
-	Outputs   []string // what went to their terminals
-	AtCut     []int    // rounds in these logs at the cut
-	Gaps      []model.Gap
+	Worlds    []*world
 	Pause     model.Pause
 	Diagnoses []model.Diagnosis
+}
+
+// A world is one of the two that are spawned from a test's snapshot.
+type world struct {
+	Name    string
+	Logs    []string // of the phantoms
+	Outputs []string // what went to their terminals
+	AtCut   []int    // rounds in these logs at the cut
+	Gaps    []model.Gap
+
+	w     *spawn.World
+	watch *observe.Watch
+	files []string // the logs
 }
 
 // privileged skips t when processes cannot be forked here. Under
@@ -277,16 +287,19 @@ func (s *scene) fork(t *testing.T) outcome {
 	for _, p := range o.Problems {
 		t.Error(p)
 	}
-	if len(o.Logs) < len(s.logs) {
+	if len(o.Worlds) != 2 || len(o.Worlds[1].Logs) < len(s.logs) {
 		t.FailNow()
+	}
+	for _, w := range o.Worlds {
+		for i, log := range w.Logs {
+			if n, bad := scan(log); len(bad) > 0 {
+				t.Errorf("phantom of %s in %s: %d of %d rounds went wrong (the fork was at %d), first %q",
+					s.members[i].Name, w.Name, len(bad), n, w.AtCut[i], bad[0])
+			}
+		}
 	}
 	for i, log := range s.logs {
 		name := s.members[i].Name
-		if n, bad := scan(o.Logs[i]); len(bad) > 0 {
-			t.Errorf("phantom of %s: %d of %d rounds went wrong (the fork was at %d), first %q", name, len(bad), n, o.AtCut[i], bad[0])
-		} else {
-			t.Logf("phantom of %s: %d rounds at the cut, %d after", name, o.AtCut[i], n-o.AtCut[i])
-		}
 		now, _ := progress(log)
 		waitFor(t, "origin "+name+" goes on", func() bool {
 			n, bad := progress(log)
@@ -296,7 +309,7 @@ func (s *scene) fork(t *testing.T) outcome {
 			t.Errorf("origin %s: %d of %d rounds went wrong, first %q", name, len(bad), n, bad[0])
 		}
 	}
-	t.Logf("pause %v, %d threads, %d objects; gaps %v", o.Pause.Total, o.Pause.Threads, o.Pause.Objects, o.Gaps)
+	t.Logf("pause %v, %d threads, %d objects; gaps %v", o.Pause.Total, o.Pause.Threads, o.Pause.Objects, o.Worlds[0].Gaps)
 	return o
 }
 
@@ -354,36 +367,50 @@ func (o *outcome) fork(ctx context.Context, req request) {
 	}()
 	after := descriptors(req.Members)
 	o.Pause = snap.Pause
-	w, err := spawn.New(ctx, tracer, snap, spawn.Config{Name: "trial", Dir: filepath.Join(req.Dir, "trial"), Members: req.Members})
-	if err != nil {
-		o.problem("spawn: %v", err)
-		return
-	}
-	o.Gaps = w.Gaps
-	for i, ph := range w.Phantoms() {
-		o.compare(before[i], after[i], descriptorsOf(ph.HostPID))
-	}
-	logs := phantomLogs(w, req.Members)
-	for _, log := range logs {
-		n, _ := progress(log)
-		o.AtCut = append(o.AtCut, n)
-	}
-	if err := w.Release(); err != nil {
-		o.problem("release: %v", err)
-	}
-	watch := observe.New(w)
-	defer watch.Wait()
-	defer func() {
-		if err := w.Close(); err != nil {
-			o.problem("close world: %v", err)
+	for _, name := range []string{"trial", "control"} {
+		w, err := spawn.New(ctx, tracer, snap, spawn.Config{Name: name, Dir: filepath.Join(req.Dir, name), Members: req.Members})
+		if err != nil {
+			o.problem("spawn: %v", err)
+			return
 		}
-	}()
-	o.follow(watch, logs)
-	for i, m := range req.Members {
-		text, _ := os.ReadFile(logs[i])
-		o.Logs = append(o.Logs, string(text))
-		text, _ = os.ReadFile(w.Log(m.Name))
-		o.Outputs = append(o.Outputs, string(text))
+		seen := &world{Name: name, Gaps: w.Gaps, w: w, files: phantomLogs(w, req.Members)}
+		o.Worlds = append(o.Worlds, seen)
+		defer seen.close(o)
+		for i, ph := range w.Phantoms() {
+			o.compare(before[i], after[i], descriptorsOf(ph.HostPID))
+		}
+	}
+	for _, w := range o.Worlds {
+		w.release(o)
+	}
+	for _, w := range o.Worlds {
+		o.follow(w)
+		for i, m := range req.Members {
+			text, _ := os.ReadFile(w.files[i])
+			w.Logs = append(w.Logs, string(text))
+			text, _ = os.ReadFile(w.w.Log(m.Name))
+			w.Outputs = append(w.Outputs, string(text))
+		}
+	}
+}
+
+func (w *world) release(o *outcome) {
+	for _, log := range w.files {
+		n, _ := progress(log)
+		w.AtCut = append(w.AtCut, n)
+	}
+	if err := w.w.Release(); err != nil {
+		o.problem("release %s: %v", w.Name, err)
+	}
+	w.watch = observe.New(w.w)
+}
+
+func (w *world) close(o *outcome) {
+	if err := w.w.Close(); err != nil {
+		o.problem("close world %s: %v", w.Name, err)
+	}
+	if w.watch != nil {
+		w.watch.Wait()
 	}
 }
 
@@ -399,21 +426,21 @@ func phantomLogs(w *spawn.World, members []model.Member) (out []string) {
 }
 
 // follow waits until every phantom has done its rounds.
-func (o *outcome) follow(watch *observe.Watch, logs []string) {
-	for i, log := range logs {
+func (o *outcome) follow(w *world) {
+	for i, log := range w.files {
 		for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 			n, bad := progress(log)
-			if n >= o.AtCut[i]+rounds || len(bad) > 3 {
+			if n >= w.AtCut[i]+rounds || len(bad) > 3 {
 				break
 			}
 			if time.Now().After(deadline) {
-				o.problem("phantom %d has done %d rounds only", i, n-o.AtCut[i])
+				o.problem("%s: phantom %d has done %d rounds only", w.Name, i, n-w.AtCut[i])
 				break
 			}
 			ended := false
-			for _, p := range watch.Processes() {
+			for _, p := range w.watch.Processes() {
 				if p.Exit != nil {
-					o.problem("phantom of %s ended: %+v %v", p.Member, *p.Exit, p.Output)
+					o.problem("%s: phantom of %s ended: %+v %v", w.Name, p.Member, *p.Exit, p.Output)
 					ended = true
 				}
 			}

@@ -71,12 +71,14 @@ func TestPrivMemfdOfTwo(t *testing.T) {
 // members, to differ after the cut.
 func wantMotion(t *testing.T, o outcome) {
 	t.Helper()
-	for i, log := range o.Logs {
-		lines := strings.Split(strings.TrimSpace(log), "\n")
-		at := min(o.AtCut[i], len(lines)-1)
-		note := func(n int) string { f := strings.Fields(lines[n]); return strings.Join(f[2:], " ") }
-		if note(at) == note(len(lines)-1) {
-			t.Errorf("phantom %d stands still since the cut, at %q", i, lines[at])
+	for _, w := range o.Worlds {
+		for i, log := range w.Logs {
+			lines := strings.Split(strings.TrimSpace(log), "\n")
+			at := min(w.AtCut[i], len(lines)-1)
+			note := func(n int) string { f := strings.Fields(lines[n]); return strings.Join(f[2:], " ") }
+			if note(at) == note(len(lines)-1) {
+				t.Errorf("%s: phantom %d stands still since the cut, at %q", w.Name, i, lines[at])
+			}
 		}
 	}
 }
@@ -121,20 +123,17 @@ func TestPrivTCP(t *testing.T) {
 // which nobody can read. It must not live on without them.
 func TestPrivUnaccepted(t *testing.T) {
 	o := one(t, "unaccepted")
-	if n := strings.Count(o.Logs[0], " dead dead\n"); n < rounds-2 {
-		t.Errorf("connections lived on without their bytes: %q", o.Logs[0])
-	}
-	if len(o.Gaps) < 2 {
-		t.Errorf("gaps %v", o.Gaps)
+	wantDead(t, o, " dead dead\n")
+	for _, w := range o.Worlds {
+		if len(w.Gaps) < 2 {
+			t.Errorf("%s: gaps %v", w.Name, w.Gaps)
+		}
 	}
 }
 
 // TestPrivMPTCPFull forks a connection whose send queue cannot be read.
 func TestPrivMPTCPFull(t *testing.T) {
-	o := stage(t, member{kind: "mptcp-full"}).fork(t)
-	if n := strings.Count(o.Logs[0], " dead\n"); n < rounds-2 {
-		t.Errorf("the connection lived on without its bytes: %q", o.Logs[0])
-	}
+	wantDead(t, one(t, "mptcp-full"), " dead\n")
 }
 
 func TestPrivMPTCP(t *testing.T) {
@@ -143,6 +142,17 @@ func TestPrivMPTCP(t *testing.T) {
 
 func TestPrivUDP(t *testing.T) {
 	stage(t, member{kind: "udp-server"}, member{kind: "udp-client"}).fork(t)
+}
+
+// wantDead wants a phantom to have noticed within two rounds that connections
+// are lost, which it notes by saying so at the end of a line.
+func wantDead(t *testing.T, o outcome, says string) {
+	t.Helper()
+	for _, w := range o.Worlds {
+		if n := strings.Count(w.Logs[0], says); n < rounds-2 {
+			t.Errorf("%s: a connection lives on: only %d of %d rounds since the cut say %q", w.Name, n, rounds, says)
+		}
+	}
 }
 
 // TestPrivOutside forks one end of a connection whose other end is no member.
@@ -179,10 +189,7 @@ func TestPrivOutside(t *testing.T) {
 		}
 		return os.WriteFile(filepath.Join(dir, "address"), []byte(addr), 0o644)
 	}})
-	fork := o.fork(t)
-	if n := strings.Count(fork.Logs[0], " dead\n"); n < rounds-2 {
-		t.Errorf("the connection lived on in the world: %d dead rounds of %d after the cut", n, rounds)
-	}
+	wantDead(t, o.fork(t), " dead\n")
 	text, err := os.ReadFile(o.logs[0])
 	if err != nil || strings.Contains(string(text), "dead") {
 		t.Errorf("production lost its connection: %v", err)
@@ -237,8 +244,10 @@ func TestPrivTerminal(t *testing.T) {
 			t.Fatalf("the terminal shows %q, want round %d", got, want)
 		}
 	}
-	if want := fmt.Sprintf("round %d\n", o.AtCut[0]+rounds/2); !strings.Contains(o.Outputs[0], want) {
-		t.Errorf("the world's log has not %q: %q", want, o.Outputs[0])
+	for _, w := range o.Worlds {
+		if want := fmt.Sprintf("round %d\n", w.AtCut[0]+rounds/2); !strings.Contains(w.Outputs[0], want) {
+			t.Errorf("%s: the log has not %q: %q", w.Name, want, w.Outputs[0])
+		}
 	}
 }
 

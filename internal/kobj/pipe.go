@@ -58,9 +58,19 @@ func (pipe) Capture(src *Source) (any, error) {
 
 // lonely reports whether the other end of a pipe is closed everywhere, pipe(7).
 func lonely(fd sys.FD) (bool, error) {
-	p := []unix.PollFd{{Fd: int32(fd)}}
-	_, err := unix.Poll(p, 0)
-	return p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0, os.NewSyscallError("poll", err)
+	events, err := pollNow(fd, 0)
+	return events&(unix.POLLHUP|unix.POLLERR) != 0, err
+}
+
+// pollNow returns what poll(2) shows of fd at once. It may be interrupted all
+// the same, by the signals of Go's runtime.
+func pollNow(fd sys.FD, events int16) (int16, error) {
+	for {
+		p := []unix.PollFd{{Fd: int32(fd), Events: events}}
+		if _, err := unix.Poll(p, 0); err != unix.EINTR {
+			return p[0].Revents, os.NewSyscallError("poll", err)
+		}
+	}
 }
 
 // peekPipe copies what is in a pipe and leaves it there, tee(2).
@@ -89,8 +99,8 @@ func peekPipe(fd sys.FD, size int) ([][]byte, error) {
 	for left := int(n); left > 0; {
 		piece := make([]byte, left)
 		got, err := unix.Read(own[0], piece) // stops at the end of a packet
-		if err != nil {
-			return nil, os.NewSyscallError("read", err)
+		if err != nil || got == 0 {
+			return nil, fmt.Errorf("read copy of pipe: %d of %d bytes left: %w", left, n, err)
 		}
 		pieces = append(pieces, piece[:got])
 		left -= got

@@ -89,7 +89,18 @@ func (listener) Restore(w *World, d *Description) (sys.FD, error) {
 
 func (stream) Name() string { return "tcp" }
 
-func (stream) Match(src *Source) bool { return src.inetType() == unix.SOCK_STREAM }
+func (stream) Match(src *Source) bool {
+	return src.inetType() == unix.SOCK_STREAM && src.protocol() == ""
+}
+
+// protocol names what is layered on a TCP socket, such as "tls"; normally nothing.
+func (src *Source) protocol() string {
+	name, err := unix.GetsockoptString(int(src.Dup), unix.IPPROTO_TCP, unix.TCP_ULP)
+	if err != nil || name == "mptcp" {
+		return ""
+	}
+	return name
+}
 
 func (stream) Capture(src *Source) (any, error) {
 	in, err := captureInet(src.Dup, tcpOptions)
@@ -266,11 +277,11 @@ func (st *streamState) settleMultipath(peer *streamState, deadline time.Time) er
 
 // ended reports whether the peer sends no more. MPTCP shows no state but this.
 func (st *streamState) ended() (bool, error) {
-	p := []unix.PollFd{{Fd: int32(st.dup), Events: unix.POLLRDHUP}}
-	if _, err := unix.Poll(p, 0); err != nil {
-		return false, os.NewSyscallError("poll", err)
+	events, err := pollNow(st.dup, unix.POLLRDHUP)
+	if err != nil {
+		return false, err
 	}
-	over := p[0].Revents&unix.POLLRDHUP != 0
+	over := events&unix.POLLRDHUP != 0
 	if over && st.state == tcpEstablished {
 		st.state = tcpCloseWait
 	} else if over && st.state == tcpFinWait2 {

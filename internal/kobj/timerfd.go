@@ -55,8 +55,9 @@ func (timerfd) Restore(_ *World, d *Description) (sys.FD, error) {
 	return sys.FD(fd), os.NewSyscallError("timerfd_create", err)
 }
 
-// since turns st, which was read a little later than cut, into what it was then.
-func (st timerState) since(cut time.Duration) timerState {
+// resumed turns st, which was read a little later than cut, into what it is
+// when the world's clock has run on from cut for a while.
+func (st timerState) resumed(cut, ran time.Duration) timerState {
 	value, interval := time.Duration(st.spec.Value.Nano()), time.Duration(st.spec.Interval.Nano())
 	if value == 0 {
 		return st
@@ -66,20 +67,21 @@ func (st timerState) since(cut time.Duration) timerState {
 		value -= interval
 		st.ticks--
 	}
-	st.spec.Value = unix.NsecToTimespec(int64(value))
+	st.spec.Value = unix.NsecToTimespec(int64(max(1, value-ran)))
 	return st
 }
 
-// Arm sets the timers among all, whose new descriptors are fds, to what they
-// were when the monotonic clock showed cut. Call it when the world's clock goes
-// on from there, so that none is early.
-func Arm(all []*Description, fds []sys.FD, cut time.Duration) error {
+// Arm sets the timers among all, whose new descriptors are fds. The snapshot
+// was taken when the monotonic clock showed cut, and the world's clock went on
+// from there when it showed resumed. So none is early.
+func Arm(all []*Description, fds []sys.FD, cut, resumed time.Duration) error {
 	for i, d := range all {
 		st, ok := d.State.(timerState)
 		if !ok {
 			continue
 		}
-		st = st.since(cut)
+		now, _ := sys.Clocks()
+		st = st.resumed(cut, now-resumed)
 		if err := unix.TimerfdSettime(int(fds[i]), 0, &st.spec, nil); err != nil {
 			return fmt.Errorf("restore %v: %w", d, os.NewSyscallError("timerfd_settime", err))
 		}

@@ -154,7 +154,7 @@ func (w *World) build() error {
 	if err := w.init.SetClock(w.snap.Monotonic-monotonic, w.snap.Boottime-boottime); err != nil {
 		return err
 	}
-	if err := kobj.Arm(w.snap.Objects, fds, w.snap.Monotonic); err != nil {
+	if err := kobj.Arm(w.snap.Objects, fds, w.snap.Monotonic, monotonic); err != nil {
 		return err
 	}
 	for _, ph := range w.phantoms {

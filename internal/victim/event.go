@@ -150,7 +150,7 @@ func timerfd(string) (step, error) {
 			return "", err
 		}
 		left, want := time.Duration(spec.Value.Nano()), time.Hour-(before-onceBegin)
-		if left > want+time.Millisecond || left < want-late {
+		if left > want+late || left < want-late {
 			return "", fmt.Errorf("%v left of an hour, want %v", left, want)
 		}
 		if monotonic()-spentBegin > late {
