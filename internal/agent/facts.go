@@ -197,8 +197,12 @@ func (f *facts) readDescriptors() error {
 	return nil
 }
 
-// isData tells files on disks from the kernel's own.
+// isData tells files on disks from the kernel's own, and from the counters that
+// a JVM shows in /tmp, which are memory of the process.
 func isData(path string) bool {
+	if strings.Contains(path, "/hsperfdata_") {
+		return false
+	}
 	for _, prefix := range []string{"/dev/", "/proc/", "/sys/", "/memfd:"} {
 		if strings.HasPrefix(path, prefix) {
 			return false
@@ -215,8 +219,11 @@ func (f *facts) readMappings() error {
 	for _, v := range vmas {
 		if v.Shared || v.Has("dc") || v.Has("wf") || v.Has("io") || v.Has("pf") || v.Has("um") || v.Has("uw") {
 			f.Mappings = append(f.Mappings, plan.Mapping{
-				Start: v.Start, End: v.End, Path: v.Path, Shared: v.Shared, Flags: v.Flags,
+				Start: v.Start, End: v.End, Path: v.Path, Shared: v.Shared, Deleted: v.Deleted, Flags: v.Flags,
 			})
+		}
+		if v.Shared && v.Write && !v.Deleted && v.Inode != 0 && isData(v.Path) && !slices.Contains(f.data.Written, v.Path) {
+			f.data.Written = append(f.data.Written, v.Path)
 		}
 	}
 	return nil

@@ -37,11 +37,18 @@ func (file) Name() string { return "file" }
 func (file) Match(src *Source) bool {
 	switch src.Stat.Mode & unix.S_IFMT {
 	case unix.S_IFREG, unix.S_IFDIR:
-		return strings.HasPrefix(src.Link, "/")
+		return strings.HasPrefix(src.Link, "/") && !src.isMqueue()
 	case unix.S_IFCHR:
 		return safeDevices[src.Stat.Rdev] != ""
 	}
 	return false
+}
+
+// isMqueue tells POSIX message queues, which look like files in the root directory.
+func (src *Source) isMqueue() bool {
+	const mqueueMagic = 0x19800202 // ipc/mqueue.c
+	var fs unix.Statfs_t
+	return unix.Fstatfs(int(src.Dup), &fs) == nil && fs.Type == mqueueMagic
 }
 
 // DeletedKey names a file that has no path any more.

@@ -239,7 +239,17 @@ func setStatus(fd sys.FD, d *Description) error {
 
 // UnknownKind names what KindOf does not know, as precisely as it can.
 func (src *Source) UnknownKind() string {
+	if src.isMqueue() {
+		return "mqueue"
+	}
+	if src.inetType() == unix.SOCK_STREAM {
+		return "socket:[ktls]"
+	}
 	if d := src.domain(); d != 0 {
+		if d == unix.AF_NETLINK {
+			proto, _ := unix.GetsockoptInt(int(src.Dup), unix.SOL_SOCKET, unix.SO_PROTOCOL)
+			return fmt.Sprintf("socket:[netlink %d]", proto)
+		}
 		if name, ok := families[d]; ok {
 			return "socket:[" + name + "]"
 		}
@@ -251,5 +261,5 @@ func (src *Source) UnknownKind() string {
 // families names the address families that a world cannot have.
 var families = map[int]string{
 	unix.AF_PACKET: "packet", unix.AF_VSOCK: "vsock", unix.AF_ALG: "alg", unix.AF_XDP: "xdp",
-	unix.AF_NETLINK: "netlink", unix.AF_INET: "raw", unix.AF_INET6: "raw6", unix.AF_BLUETOOTH: "bluetooth",
+	unix.AF_INET: "raw", unix.AF_INET6: "raw6", unix.AF_BLUETOOTH: "bluetooth",
 }

@@ -23,7 +23,14 @@ type netlinkState struct {
 
 func (netlink) Name() string { return "netlink" }
 
-func (netlink) Match(src *Source) bool { return src.domain() == unix.AF_NETLINK }
+func (netlink) Match(src *Source) bool {
+	if src.domain() != unix.AF_NETLINK {
+		return false
+	}
+	// The others, such as audit and connector, speak of the whole host.
+	proto, err := unix.GetsockoptInt(int(src.Dup), unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return err == nil && proto == unix.NETLINK_ROUTE
+}
 
 // domain returns the socket's address family, 0 for what is not a socket.
 func (src *Source) domain() int {
