@@ -1,0 +1,148 @@
+//go:build linux
+
+package tracee
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/sys"
+)
+
+// hold seizes and stops one thread. The caller lets it go.
+func (o *Origin) hold(tid int) error {
+	if err := sys.Seize(tid, sys.OptSysGood|sys.OptClone); err != nil {
+		if isGone(err) {
+			return fmt.Errorf("seize tid %d: %w", tid, ErrGone)
+		}
+		return fmt.Errorf("seize tid %d: %w", tid, err)
+	}
+	if err := sys.Interrupt(tid); err != nil {
+		return fmt.Errorf("interrupt tid %d: %w", tid, err)
+	}
+	return waitHalt(tid, time.Now().Add(prepareTimeout))
+}
+
+// inject makes a stopped production thread do calls, and leaves it stopped with
+// the state it had. frame is where its way back is written. new collects the
+// tids of threads made by the calls.
+//
+// From the moment the registers are changed, a dead tracer is harmless: the
+// thread does at most the call it was set to, returns into the restorer, and
+// sigreturn puts everything back.
+func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error) {
+	var saved sys.Regs
+	if err := sys.GetRegs(tid, &saved); err != nil {
+		return 0, err
+	}
+	xstate := make([]byte, frameSize)
+	n, err := sys.GetRegSet(tid, sys.NTX86XState, xstate)
+	if err != nil {
+		return 0, err
+	}
+	o.xstate = n
+	mask, err := sys.GetSigmask(tid)
+	if err != nil {
+		return 0, err
+	}
+	if err := writeMem(o.mem, frame, sigframe(frame, o.gadgets.Restorer, saved, xstate[:n], mask)); err != nil {
+		return 0, err
+	}
+	// The stop may come from job control, and PTRACE_SETREGS does not clear
+	// the restart of an interrupted call by itself: callRegs does.
+	for i := range calls {
+		regs := callRegs(saved, o.gadgets.Syscall, frame, calls[i])
+		if err := sys.SetRegs(tid, &regs); err != nil {
+			return child, err
+		}
+		if i == 0 {
+			// Never before the registers lead to the frame: it holds the real mask.
+			if err := sys.SetSigmask(tid, ^uint64(0)); err != nil {
+				return child, err
+			}
+		}
+		made, err := o.step(tid)
+		if err != nil {
+			return child, err
+		}
+		if made != 0 {
+			child = made
+		}
+		if err := sys.GetRegs(tid, &regs); err != nil {
+			return child, err
+		}
+		calls[i].Ret = int64(regs.Rax)
+	}
+	if err := sys.SetSigmask(tid, mask); err != nil {
+		return child, err
+	}
+	return child, sys.SetRegs(tid, &saved)
+}
+
+// step lets a thread run through one system call, to its exit.
+func (o *Origin) step(tid int) (child int, err error) {
+	deadline := time.Now().Add(prepareTimeout)
+	for range 2 {
+		if err := sys.ContSyscall(tid); err != nil {
+			return child, err
+		}
+		made, err := waitSyscall(tid, deadline)
+		if err != nil {
+			return child, err
+		}
+		if made != 0 {
+			child = made
+		}
+	}
+	return child, nil
+}
+
+// onLead runs calls in the thread group leader, from a frame at the far end of
+// its stack, whose bytes are put back afterwards.
+func (o *Origin) onLead(calls []Call, frame Addr) (child int, err error) {
+	if err := o.hold(o.PID); err != nil {
+		return 0, errors.Join(err, o.letGo(o.PID))
+	}
+	defer func() { err = errors.Join(err, o.letGo(o.PID)) }()
+	if frame != o.stackFrame {
+		return o.inject(o.PID, frame, calls)
+	}
+	var regs sys.Regs
+	if err := sys.GetRegs(o.PID, &regs); err != nil {
+		return 0, err
+	}
+	if Addr(regs.Rsp) < frame+2*frameSize && Addr(regs.Rsp) > frame-frameSize {
+		return 0, errors.New("the lead thread uses the end of its stack")
+	}
+	kept := make([]byte, frameSize)
+	if err := readMem(o.mem, frame, kept); err != nil {
+		return 0, err
+	}
+	if child, err = o.inject(o.PID, frame, calls); err != nil {
+		return child, err // the frame may still be the thread's way back
+	}
+	return child, writeMem(o.mem, frame, kept)
+}
+
+// letGo detaches from a thread. ptrace answers ESRCH both for a thread that has
+// ended and for one that is not stopped, which an error path may leave behind:
+// then it is stopped first.
+func (o *Origin) letGo(tid int) error {
+	err := sys.Detach(tid, 0)
+	if isGone(err) {
+		if ierr := sys.Interrupt(tid); isGone(ierr) {
+			return nil
+		}
+		if err = waitHalt(tid, time.Now().Add(prepareTimeout)); errors.Is(err, ErrGone) {
+			return nil
+		}
+		if err == nil {
+			err = sys.Detach(tid, 0)
+		}
+	}
+	if err != nil && !isGone(err) {
+		return fmt.Errorf("detach tid %d: %w", tid, err)
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+//go:build linux
+
+package tracee
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// A ThreadProbe is what only the thread itself can tell about itself.
+type ThreadProbe struct {
+	AltStack [24]byte // stack_t
+	ClearTID uint64   // address cleared and woken at the thread's end
+	fsBase   uint64   // the thread's TLS: tells a reused tid
+	nr       uint64   // the call that it was in
+	rip      uint64
+}
+
+// Probe asks every thread, one at a time, for what only it knows. The other
+// threads run on. Threads that end meanwhile are passed over.
+func (o *Origin) Probe() error {
+	tids, err := procfs.Tasks(o.PID)
+	if err != nil {
+		return err
+	}
+	for _, tid := range tids {
+		if tid == o.helper {
+			continue
+		}
+		if err := o.hold(tid); err != nil {
+			if errors.Is(err, ErrGone) {
+				continue
+			}
+			return errors.Join(err, o.letGo(tid))
+		}
+		err := o.probeStopped(tid)
+		if err := errors.Join(err, o.letGo(tid)); err != nil {
+			return fmt.Errorf("probe tid %d: %w", tid, err)
+		}
+	}
+	return nil
+}
+
+func (o *Origin) probeStopped(tid int) error {
+	var regs sys.Regs
+	if err := sys.GetRegs(tid, &regs); err != nil {
+		return err
+	}
+	const prGetTIDAddress = 40 // include/uapi/linux/prctl.h
+	data := o.Data()
+	calls := []Call{
+		Sys(unix.SYS_SIGALTSTACK, 0, uint64(data)),
+		Sys(unix.SYS_PRCTL, prGetTIDAddress, uint64(data)+24),
+	}
+	if _, err := o.inject(tid, o.arena+slotThread, calls); err != nil {
+		return err
+	}
+	for _, c := range calls {
+		if err := c.Err(); err != nil {
+			return err
+		}
+	}
+	var buf [32]byte
+	if err := readMem(o.mem, data, buf[:]); err != nil {
+		return err
+	}
+	p := ThreadProbe{fsBase: regs.Fs_base, nr: regs.Orig_rax, rip: regs.Rip}
+	copy(p.AltStack[:], buf[:24])
+	for i, b := range buf[24:] {
+		p.ClearTID |= uint64(b) << (8 * i)
+	}
+	o.probes[tid] = p
+	return nil
+}
