@@ -24,6 +24,8 @@ import (
 type facts struct {
 	plan.ProcessFacts
 	data plan.DataInput
+	// unnamed tells which of Mappings, by index, are shared memory without a name.
+	unnamed map[int]memoryID
 }
 
 func (f facts) preflight() ([]model.Refusal, []model.Gap, []model.Object) {
@@ -63,7 +65,39 @@ func examine(members []model.Member) ([]facts, error) {
 		}
 		all[i] = f
 	}
+	findStrangers(members, all)
 	return all, nil
+}
+
+// memoryID names memory that has no file with a path of its own.
+type memoryID struct{ dev, ino uint64 }
+
+// findStrangers looks for processes outside the set that map the same unnamed
+// shared memory as a member: a world could not have both of its users.
+func findStrangers(members []model.Member, all []facts) {
+	wanted := map[memoryID][]*plan.Mapping{}
+	for i := range all {
+		for j, id := range all[i].unnamed {
+			wanted[id] = append(wanted[id], &all[i].Mappings[j])
+		}
+	}
+	if len(wanted) == 0 {
+		return
+	}
+	for _, pid := range processes() {
+		if slices.ContainsFunc(members, func(m model.Member) bool { return m.PID == pid }) {
+			continue
+		}
+		vmas, err := procfs.Maps(pid)
+		if err != nil {
+			continue // ended meanwhile
+		}
+		for _, v := range vmas {
+			for _, m := range wanted[memoryID{v.Dev, v.Inode}] {
+				m.Stranger = pid
+			}
+		}
+	}
 }
 
 func examineOne(m model.Member) (f facts, err error) {
@@ -216,11 +250,15 @@ func (f *facts) readMappings() error {
 	if err != nil {
 		return err
 	}
+	f.unnamed = map[int]memoryID{}
 	for _, v := range vmas {
 		if v.Shared || v.Has("dc") || v.Has("wf") || v.Has("io") || v.Has("pf") || v.Has("um") || v.Has("uw") {
 			f.Mappings = append(f.Mappings, plan.Mapping{
 				Start: v.Start, End: v.End, Path: v.Path, Shared: v.Shared, Deleted: v.Deleted, Flags: v.Flags,
 			})
+		}
+		if v.Shared && v.Inode != 0 && v.Has("mw") && (v.Deleted || strings.HasPrefix(v.Path, "/memfd:")) {
+			f.unnamed[len(f.Mappings)-1] = memoryID{v.Dev, v.Inode}
 		}
 		if v.Shared && v.Write && !v.Deleted && v.Inode != 0 && isData(v.Path) && !slices.Contains(f.data.Written, v.Path) {
 			f.data.Written = append(f.data.Written, v.Path)

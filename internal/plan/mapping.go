@@ -14,6 +14,9 @@ type Mapping struct {
 	Deleted    bool // the file has no name any more
 	Shared     bool
 	Flags      []string // VmFlags of proc_pid_smaps(5)
+	// Stranger is a process that maps the same memory and is not a member, 0
+	// when there is none.
+	Stranger int
 }
 
 func (m Mapping) has(flag string) bool { return slices.Contains(m.Flags, flag) }
@@ -54,6 +57,8 @@ func (m Mapping) refusal() (r reason, refused bool) {
 	case strings.HasPrefix(m.Path, "anon_inode:"), strings.HasPrefix(m.Path, "/dmabuf:"):
 		r, _ = reasonFor(m.Path)
 		r.kind = m.Path
+	case m.Stranger != 0:
+		r = reason{"shared memory", fmt.Sprintf("pid %d, which is not a member, has it too", m.Stranger), "make that process a member"}
 	case m.device() && !strings.HasPrefix(m.Path, "["):
 		r = reason{"device memory", "belongs to a device", ""}
 	default:

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pilotexec/pilot/internal/model"
@@ -157,5 +158,13 @@ func TestGaps(t *testing.T) {
 	f.Cgroup = "/"
 	if _, gaps, _ := Preflight(f); len(gaps) != 0 {
 		t.Errorf("gaps of a sound process: %v", gaps)
+	}
+}
+
+func TestPreflightStranger(t *testing.T) {
+	f := ProcessFacts{Mappings: []Mapping{{End: 4096, Path: "/dev/zero", Deleted: true, Shared: true, Flags: []string{"mw"}, Stranger: 77}}}
+	refusals, _, _ := Preflight(f)
+	if !slices.ContainsFunc(refusals, func(r model.Refusal) bool { return r.Kind == "shared memory" && strings.Contains(r.Why, "pid 77") }) {
+		t.Errorf("memory shared with a stranger is not refused: %v", refusals)
 	}
 }
