@@ -94,6 +94,28 @@ func TestPrivForkNATS(t *testing.T)      { testFork(t, testcluster.NATS) }
 func TestPrivForkZooKeeper(t *testing.T) { testFork(t, testcluster.ZooKeeper) }
 func TestPrivForkRedis(t *testing.T)     { testFork(t, testcluster.Redis) }
 
+// underLoad starts a cluster with clients that write to it, in a directory of
+// its own. All of it ends with the test.
+func underLoad(t *testing.T, kind testcluster.Kind) (dir string, cluster *testcluster.Cluster, load *testcluster.Load) {
+	t.Helper()
+	privileged(t)
+	bin, err := testcluster.Build(t.Context(), kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = publicDir(t)
+	cluster, err = testcluster.Start(t.Context(), kind, filepath.Join(dir, "cluster"), bin, kind.DefaultSize())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Stop)
+	load, err = cluster.StartLoad(t.Context(), testcluster.LoadConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir, cluster, load
+}
+
 // outcome is one fork.
 type outcome struct {
 	Pause    model.Pause
@@ -105,26 +127,8 @@ type outcome struct {
 }
 
 func testFork(t *testing.T, kind testcluster.Kind) {
-	privileged(t)
 	ctx := t.Context()
-	bin, err := testcluster.Build(ctx, kind)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, err := os.MkdirTemp("/var/tmp", "pilot-e2e-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	cluster, err := testcluster.Start(ctx, kind, filepath.Join(dir, "cluster"), bin, kind.DefaultSize())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cluster.Stop()
-	load, err := cluster.StartLoad(ctx, testcluster.LoadConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir, cluster, load := underLoad(t, kind)
 	time.Sleep(time.Second) // something to fork
 	before, err := cluster.Status(ctx)
 	if err != nil {

@@ -33,26 +33,8 @@ func TestPrivKillAgentRedis(t *testing.T)     { testKill(t, testcluster.Redis) }
 // testKill kills agents at random moments while they fork a cluster. Production
 // must not notice, and a later agent must clear what they left.
 func testKill(t *testing.T, kind testcluster.Kind) {
-	privileged(t)
 	ctx := t.Context()
-	bin, err := testcluster.Build(ctx, kind)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, err := os.MkdirTemp("/var/tmp", "pilot-e2e-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	cluster, err := testcluster.Start(ctx, kind, filepath.Join(dir, "cluster"), bin, kind.DefaultSize())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cluster.Stop()
-	load, err := cluster.StartLoad(ctx, testcluster.LoadConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir, cluster, load := underLoad(t, kind)
 	before, err := cluster.Status(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -25,26 +25,8 @@ func TestPrivRunRedis(t *testing.T)     { testRun(t, testcluster.Redis) }
 // The data directories are found, the check passes, and nothing is alarming.
 // Then it pilots one that kills a member, which must not pass.
 func testRun(t *testing.T, kind testcluster.Kind) {
-	privileged(t)
 	ctx := t.Context()
-	bin, err := testcluster.Build(ctx, kind)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, err := os.MkdirTemp("/var/tmp", "pilot-e2e-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	cluster, err := testcluster.Start(ctx, kind, filepath.Join(dir, "cluster"), bin, kind.DefaultSize())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cluster.Stop()
-	load, err := cluster.StartLoad(ctx, testcluster.LoadConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir, cluster, load := underLoad(t, kind)
 	binary := pilotBinary(t)
 	var pids []string
 	for _, pid := range cluster.PIDs() {
@@ -71,6 +53,7 @@ func testRun(t *testing.T, kind testcluster.Kind) {
 		}
 		return r
 	}
+	before := namespaces()
 	r := run(0, "true")
 	for i, m := range r.Spec.Members {
 		if want := cluster.Members[i].Data; len(m.Data) == 0 || m.Data[0] != want {
@@ -85,6 +68,11 @@ func testRun(t *testing.T, kind testcluster.Kind) {
 	if !strings.Contains(r.Verdict.Reason, "SIGKILL") {
 		t.Errorf("reason %q does not tell of the killed member", r.Verdict.Reason)
 	}
+	for ns, pid := range namespaces() {
+		if _, old := before[ns]; !old {
+			t.Errorf("left behind: %s of pid %d", ns, pid)
+		}
+	}
 	stats, err := load.Stop()
 	if err != nil {
 		t.Fatal(err)
@@ -92,4 +80,16 @@ func testRun(t *testing.T, kind testcluster.Kind) {
 	if stats.Errors > 0 || stats.Losses > 0 {
 		t.Errorf("production's clients saw %d errors (first: %s) and %d lost sessions", stats.Errors, stats.FirstError, stats.Losses)
 	}
+}
+
+// namespaces lists all that processes are in, with one of the processes.
+func namespaces() map[string]int {
+	found := map[string]int{}
+	links, _ := filepath.Glob("/proc/[0-9]*/ns/*")
+	for _, link := range links {
+		if ns, err := os.Readlink(link); err == nil {
+			found[ns], _ = strconv.Atoi(strings.Split(link, "/")[2])
+		}
+	}
+	return found
 }
