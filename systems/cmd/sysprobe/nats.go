@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -224,7 +225,28 @@ func (s *natsStore) Init(ctx context.Context) (err error) {
 		Replicas: natsReplicas,
 		Storage:  jetstream.FileStorage,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.reach(ctx)
+}
+
+// reach returns when the stream answers through our server, which learns of a
+// new stream a moment after it was made. The message that it sends is refused
+// by the stream for its sequence number, and changes nothing.
+func (s *natsStore) reach(ctx context.Context) error {
+	for {
+		_, err := s.js.Publish(ctx, s.prefix+".reach", nil, jetstream.WithExpectLastSequence(math.MaxInt64))
+		var refused *jetstream.APIError
+		switch {
+		case errors.As(err, &refused) && refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence:
+			return nil
+		case err == nil:
+			return errors.New("the stream took a message out of sequence")
+		case !errors.Is(err, jetstream.ErrNoStreamResponse):
+			return err
+		}
+	}
 }
 
 func (s *natsStore) subject(e entry) string {
