@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,7 +38,7 @@ var kindFacts = map[string]facts{
 	"signalfd": {"mask", "-", []string{"TestPrivSignalfd"}},
 	"inotify": {
 		"watches, under their numbers",
-		"events not read; watches on other file systems than the root's (reported)",
+		"events not read; watches on other file systems than the root's (reported), or on a path that only a bind mount has",
 		[]string{"TestPrivInotify"},
 	},
 	"memfd": {
@@ -92,7 +93,7 @@ const kindsOther = `
 | object | kept | not kept | tests |
 |---|---|---|---|
 | private memory | every byte, at its address; what fork leaves out (MADV_DONTFORK, MADV_WIPEONFORK) is copied | mlock | TestPrivPrivateMemory, TestPrivDontFork |
-| shared memory | files of data directories on the world's copy; other memory, up to 64 MiB, with the bytes of the pause | sharing of anonymous memory with a process that is no member | TestPrivSharedFile, TestPrivSharedAnonymous |
+| shared memory | files of data directories on the world's copy; other memory, up to 64 MiB, with the bytes of the pause | - | TestPrivSharedFile, TestPrivSharedAnonymous |
 | threads | numbers, names, registers, vector state, signal masks and alternate stacks, rseq, robust lists, thread-local storage; interrupted calls are made again | priority and affinity of single threads | TestPrivThreads, TestPrivFloat |
 | signals | handlers; pending ones, of threads and of the process | | TestPrivPendingSignals |
 | timers | interval timers and POSIX timers with their ids and the time left | overruns | TestPrivTimers |
@@ -106,6 +107,9 @@ Found before anything is stopped; ` + "`pilot doctor`" + ` shows it too. Whateve
 | object | why | what to do |
 |---|---|---|
 `
+
+// verb is what fmt replaces by a number or a name.
+var verb = regexp.MustCompile(`%[dqsv]`)
 
 // TestKindsDocument holds docs/kinds.md to the table of kinds and to the
 // reasons of package plan.
@@ -204,15 +208,18 @@ func refusals(t *testing.T) (out [][3]string) {
 		if id, ok := e.(*ast.Ident); ok {
 			e = consts[id.Name]
 		}
+		if call, ok := e.(*ast.CallExpr); ok && len(call.Args) > 1 { // fmt.Sprintf
+			e = call.Args[0]
+		}
 		lit, ok := e.(*ast.BasicLit)
 		if !ok {
-			return ""
+			t.Fatalf("package plan: a reason is neither text nor a format: %T", e)
 		}
 		s, err := strconv.Unquote(lit.Value)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return s
+		return verb.ReplaceAllString(s, "N")
 	}
 	add := func(c *ast.CompositeLit) {
 		if len(c.Elts) == 3 {
