@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pilotexec/pilot/internal/kobj"
@@ -133,7 +132,7 @@ func examineOne(m model.Member) (f facts, err error) {
 	if f.Root, err = os.Readlink(fmt.Sprintf("/proc/%d/root", m.PID)); err != nil {
 		return f, err
 	}
-	if f.Children, err = children(m.PID, f.TIDs); err != nil {
+	if f.Children, err = procfs.Children(m.PID); err != nil {
 		return f, err
 	}
 	if err := f.readDescriptors(); err != nil {
@@ -168,22 +167,6 @@ func foreignNamespaces(pid int) (out []string, err error) {
 	for _, ns := range []string{"mnt", "pid", "user", "net"} {
 		if theirs[ns] != ours[ns] {
 			out = append(out, ns)
-		}
-	}
-	return out, nil
-}
-
-// children reads /proc/PID/task/TID/children, proc_tid_children(5).
-func children(pid int, tids []int) (out []int, err error) {
-	for _, tid := range tids {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, tid))
-		if err != nil {
-			continue // the thread has ended, or the kernel lacks the file
-		}
-		for _, word := range strings.Fields(string(b)) {
-			if n, err := strconv.Atoi(word); err == nil {
-				out = append(out, n)
-			}
 		}
 	}
 	return out, nil

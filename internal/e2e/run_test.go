@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/testcluster"
 )
 
@@ -53,7 +54,6 @@ func testRun(t *testing.T, kind testcluster.Kind) {
 		}
 		return r
 	}
-	before := namespaces()
 	r := run(0, "true")
 	for i, m := range r.Spec.Members {
 		if want := cluster.Members[i].Data; len(m.Data) == 0 || m.Data[0] != want {
@@ -68,9 +68,14 @@ func testRun(t *testing.T, kind testcluster.Kind) {
 	if !strings.Contains(r.Verdict.Reason, "SIGKILL") {
 		t.Errorf("reason %q does not tell of the killed member", r.Verdict.Reason)
 	}
-	for ns, pid := range namespaces() {
-		if _, old := before[ns]; !old {
-			t.Errorf("left behind: %s of pid %d", ns, pid)
+	// A namespace lives as long as a process is in it: a world's init and what
+	// it started name the world, seeds and stems are children of members.
+	for _, line := range processesNaming(filepath.Join(dir, "state")) {
+		t.Errorf("left behind: process %s", line)
+	}
+	for _, m := range cluster.Members {
+		if got := append(traces(m.PID), children(m.PID)...); len(got) > 0 {
+			t.Errorf("%s: left behind: %v", m.Name, got)
 		}
 	}
 	stats, err := load.Stop()
@@ -82,14 +87,22 @@ func testRun(t *testing.T, kind testcluster.Kind) {
 	}
 }
 
-// namespaces lists all that processes are in, with one of the processes.
-func namespaces() map[string]int {
-	found := map[string]int{}
-	links, _ := filepath.Glob("/proc/[0-9]*/ns/*")
-	for _, link := range links {
-		if ns, err := os.Readlink(link); err == nil {
-			found[ns], _ = strconv.Atoi(strings.Split(link, "/")[2])
+// processesNaming lists the processes that have path in their command line.
+func processesNaming(path string) (out []string) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err == nil && bytes.Contains(text, []byte(path)) {
+			out = append(out, string(bytes.ReplaceAll(text, []byte{0}, []byte{' '})))
 		}
 	}
-	return found
+	return out
+}
+
+// children lists the processes that a member is the parent of.
+func children(pid int) (out []string) {
+	found, _ := procfs.Children(pid)
+	for _, child := range found {
+		out = append(out, "child process "+strconv.Itoa(child))
+	}
+	return out
 }

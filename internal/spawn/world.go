@@ -81,7 +81,7 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 	if err := w.openOutputs(); err != nil {
 		return w, err
 	}
-	wc := worldinit.Config{Addresses: cfg.Addresses, DropCaps: forbidden}
+	wc := worldinit.Config{Label: cfg.Dir, Addresses: cfg.Addresses, DropCaps: forbidden}
 	if snap.Image != nil {
 		if w.Tree, err = snap.Image.World(ctx, filepath.Join(cfg.Dir, "data")); err != nil {
 			return w, err

@@ -51,7 +51,7 @@ func Start(c Config) (*Process, error) {
 		answer: make(chan Event, 1),
 		cmd: &exec.Cmd{
 			Path:       "/proc/self/exe",
-			Args:       []string{Name},
+			Args:       []string{Name, c.Label},
 			Env:        []string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1"},
 			Dir:        "/",
 			Stderr:     os.Stderr,

@@ -18,6 +18,8 @@ const (
 
 // A Config describes the world to be built.
 type Config struct {
+	// Label tells people, in a list of processes, whose init this is.
+	Label string
 	// Binds are the writable copies of data directories and files.
 	Binds []Bind
 	// Addresses are the host's, in CIDR form, given to the loopback device.
