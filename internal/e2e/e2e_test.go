@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -38,8 +39,18 @@ func TestMain(m *testing.M) {
 		agentMain()
 		return
 	}
+	if len(os.Args) == 3 && os.Args[1] == dialVerb {
+		if _, err := net.Dial("unix", os.Args[2]); err != nil {
+			fmt.Println(err)
+			os.Exit(0)
+		}
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
+
+// dialVerb makes the test binary dial a unix socket, and succeed if it cannot.
+const dialVerb = "cannot-dial"
 
 // The agent must not be the parent of the processes that it traces, since waits
 // of the same process would take each other's events. So forking is done by the

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -258,5 +259,41 @@ func TestPrivInterrupt(t *testing.T) {
 			}
 			return nil
 		})
+	}
+}
+
+// TestPrivHostSockets tries to reach a socket of the host from a world.
+func TestPrivHostSockets(t *testing.T) {
+	privileged(t)
+	// Not below a directory that worlds have for themselves.
+	dir, err := os.MkdirTemp("/var/lib", "pilot-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "socket")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if conn, err := net.Dial("unix", path); err != nil {
+		t.Fatalf("the socket does not even work here: %v", err)
+	} else {
+		_ = conn.Close()
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial := filepath.Join(publicDir(t), "dial")
+	if out, err := exec.Command("cp", self, dial).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	victim := sleeper(t)
+	cmd := exec.CommandContext(t.Context(), pilotBinary(t), "run", "-q", "--settle", "0s", "--pid", strconv.Itoa(victim.Process.Pid), "--", dial, dialVerb, path)
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+publicDir(t))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -36,6 +36,8 @@ type Config struct {
 	Members []model.Member
 	// Addresses are those of the host, in CIDR form.
 	Addresses []string
+	// Masked are paths of unix sockets that must not be reached from the world.
+	Masked []string
 }
 
 // A World is a sealed copy of the cluster.
@@ -81,7 +83,7 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 	if err := w.openOutputs(); err != nil {
 		return w, err
 	}
-	wc := worldinit.Config{Label: cfg.Dir, Addresses: cfg.Addresses, DropCaps: forbidden}
+	wc := worldinit.Config{Label: cfg.Dir, Addresses: cfg.Addresses, Masked: cfg.Masked, DropCaps: forbidden}
 	if snap.Image != nil {
 		if w.Tree, err = snap.Image.World(ctx, filepath.Join(cfg.Dir, "data")); err != nil {
 			return w, err

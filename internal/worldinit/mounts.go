@@ -62,6 +62,11 @@ func build(c Config) error {
 			return fmt.Errorf("hide %s: %w", dir, err)
 		}
 	}
+	for _, path := range c.Masked {
+		if err := mask(path); err != nil {
+			return fmt.Errorf("mask %s: %w", path, err)
+		}
+	}
 	for i, b := range c.Binds {
 		if err := bind(sources[i], b.To); err != nil {
 			return fmt.Errorf("bind %s: %w", b.To, err)
@@ -97,6 +102,17 @@ func bind(f *os.File, path string) error {
 		return err
 	}
 	return writable(path)
+}
+
+// mask puts /dev/null over a unix socket. Where it is gone, or covered by a
+// private directory already, there is nothing to do: a socket that is seen
+// through an overlay is not the one that somebody listens on.
+func mask(path string) error {
+	fi, err := os.Lstat(path)
+	if err != nil || fi.Mode()&fs.ModeSocket == 0 {
+		return nil
+	}
+	return unix.Mount("/dev/null", path, "", unix.MS_BIND, "")
 }
 
 func writable(path string) error {

@@ -22,6 +22,9 @@ type Config struct {
 	Label string
 	// Binds are the writable copies of data directories and files.
 	Binds []Bind
+	// Masked are paths of the host's unix sockets: connect(2) reaches them even
+	// through read-only mounts, so the world has an empty file in their place.
+	Masked []string
 	// Addresses are the host's, in CIDR form, given to the loopback device.
 	Addresses []string
 	// DropCaps are the numbers of the capabilities that nothing in the world has.
