@@ -370,28 +370,37 @@ func (o *outcome) look(ctx context.Context, req request, w *spawn.World, watch *
 // forkPrefix is that of keys which are written in forks only.
 const forkPrefix = "fork"
 
-// lostConnections counts the connections between members that the snapshot had
-// and the world has no more.
+// lostConnections counts the connections between members that production still
+// has, and the world, which had them too, has no more. Members also close
+// connections that were idle for a time, here as there.
 func lostConnections(w *spawn.World) (lost int) {
-	now := map[string]bool{}
-	for _, file := range []string{"tcp", "tcp6"} {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", w.Init().PID(), file))
-		if err != nil {
-			return -1
-		}
-		for line := range strings.Lines(string(text)) {
-			f := strings.Fields(line)
-			if len(f) > 3 && f[3] == "01" { // TCP_ESTABLISHED
-				now[v4(f[1])+" "+v4(f[2])] = true
-			}
-		}
-	}
+	there, here := established(w.Init().PID()), established(os.Getpid())
 	for _, c := range w.Connections() {
-		if !now[v4(hexAddr(c[0]))+" "+v4(hexAddr(c[1]))] {
+		key := v4(hexAddr(c[0])) + " " + v4(hexAddr(c[1]))
+		if (here[key] || len(here) == 0) && !there[key] {
 			lost++
 		}
 	}
 	return lost
+}
+
+// established lists the TCP connections in a process's network namespace, each
+// end as "LOCAL PEER".
+func established(pid int) map[string]bool {
+	found := map[string]bool{}
+	for _, file := range []string{"tcp", "tcp6"} {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, file))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			f := strings.Fields(line)
+			if len(f) > 3 && f[3] == "01" { // TCP_ESTABLISHED
+				found[v4(f[1])+" "+v4(f[2])] = true
+			}
+		}
+	}
+	return found
 }
 
 // hexAddr is an address as proc_pid_net(5) shows it.
