@@ -14,13 +14,18 @@ import (
 )
 
 // checkHost refuses a kernel that lacks what a fork needs.
-func checkHost() (refusals []model.Refusal) {
-	release := sys.Release()
+func checkHost() []model.Refusal { return append(checkRelease(sys.Release()), checkNamespaces()...) }
+
+func checkRelease(release string) (refusals []model.Refusal) {
 	if !plan.KernelSupported(release) {
 		refusals = append(refusals, model.Refusal{
 			Object: "kernel", Kind: release, Why: "is too old", Hint: "pilot needs Linux " + plan.MinimumKernel + " or newer",
 		})
 	}
+	return refusals
+}
+
+func checkNamespaces() (refusals []model.Refusal) {
 	for _, ns := range []string{"user", "pid", "net", "mnt", "ipc", "uts", "time"} {
 		if _, err := os.Stat("/proc/self/ns/" + ns); err != nil {
 			refusals = append(refusals, model.Refusal{

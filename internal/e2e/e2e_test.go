@@ -46,8 +46,19 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(1)
 	}
+	if len(os.Args) == 2 && os.Args[1] == mapVerb {
+		if _, err := syscall.Mmap(3, 0, 4096, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println("mapped")
+		time.Sleep(10 * time.Minute) // it is killed before
+	}
 	os.Exit(m.Run())
 }
+
+// mapVerb makes the test binary map descriptor 3, shared and writable, and wait.
+const mapVerb = "map-forever"
 
 // dialVerb makes the test binary dial a unix socket, and succeed if it cannot.
 const dialVerb = "cannot-dial"

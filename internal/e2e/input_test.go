@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"net"
@@ -296,4 +297,40 @@ func TestPrivHostSockets(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
+}
+
+// TestPrivRefuseStranger pilots one of two processes that share memory.
+func TestPrivRefuseStranger(t *testing.T) {
+	privileged(t)
+	f, err := os.CreateTemp(publicDir(t), "shared")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := errors.Join(f.Truncate(4096), os.Remove(f.Name())); err != nil {
+		t.Fatal(err)
+	}
+	var pids []string
+	for range 2 {
+		cmd := exec.Command("/proc/self/exe", mapVerb)
+		cmd.ExtraFiles = []*os.File{f}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
+		if line, err := bufio.NewReader(out).ReadString('\n'); line != "mapped\n" {
+			t.Fatalf("victim said %q, %v", line, err)
+		}
+		pids = append(pids, strconv.Itoa(cmd.Process.Pid))
+	}
+	binary := pilotBinary(t)
+	call{args: []string{"run", "--pid", pids[0], "--", "true"}, status: 4, says: "pid " + pids[1]}.check(t, binary)
 }
