@@ -77,7 +77,6 @@ type run struct {
 	snap     *capture.Snapshot
 	trial    *side
 	control  *side
-	closed   bool
 	snapTime model.Pause
 }
 

@@ -105,17 +105,15 @@ func examineOne(m model.Member) (f facts, err error) {
 	if err != nil {
 		return f, err
 	}
-	f.State, f.TracerPID, f.ParentPID = status.State, status.TracerPID, status.PPID
+	f.State, f.ParentPID = status.State, status.PPID
 	f.UIDs, f.Seccomp = status.UIDs, status.Seccomp
 	f.Shadow = strings.Contains(status.ThreadFeatures, "shstk")
 	f.Resident = status.Resident
 	if f.TIDs, err = procfs.Tasks(m.PID); err != nil {
 		return f, err
 	}
-	for _, tid := range f.TIDs {
-		if t, err := procfs.ReadStatus(tid); err == nil && t.TracerPID != 0 {
-			f.TracerPID, f.Tracer = t.TracerPID, comm(t.TracerPID)
-		}
+	if f.TracerPID = procfs.Tracer(m.PID); f.TracerPID != 0 {
+		f.Tracer = comm(f.TracerPID)
 	}
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", m.PID))
 	f.KernelTask = errors.Is(err, fs.ErrNotExist)

@@ -185,7 +185,7 @@ func (Engine) Sweep(ctx context.Context, workDirs []string) (erased []string, er
 		if ctx.Err() != nil {
 			return erased, ctx.Err()
 		}
-		if held(pid) {
+		if procfs.Tracer(pid) != 0 {
 			continue // a living agent's
 		}
 		found := false
@@ -201,20 +201,6 @@ func (Engine) Sweep(ctx context.Context, workDirs []string) (erased []string, er
 		}
 	}
 	return erased, nil
-}
-
-// held reports whether a thread of a process is traced.
-func held(pid int) bool {
-	tids, err := procfs.Tasks(pid)
-	if err != nil {
-		return false
-	}
-	for _, tid := range tids {
-		if s, err := procfs.ReadStatus(tid); err == nil && s.TracerPID != 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // processes lists the processes of the agent's pid namespace, but itself.

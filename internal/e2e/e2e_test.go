@@ -138,6 +138,27 @@ func underLoad(t *testing.T, kind testcluster.Kind) (dir string, cluster *testcl
 	return dir, cluster, load
 }
 
+// untouched ends the load, and requires that production had no election since
+// before and that its clients saw nothing.
+func untouched(t *testing.T, c *testcluster.Cluster, load *testcluster.Load, before testcluster.Status) testcluster.LoadStats {
+	t.Helper()
+	after, err := c.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Election != before.Election {
+		t.Errorf("production had an election: %q, then %q", before.Election, after.Election)
+	}
+	stats, err := load.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stats.Errors > 0 || stats.Losses > 0 {
+		t.Errorf("production's clients saw %d errors (first: %s) and %d lost sessions", stats.Errors, stats.FirstError, stats.Losses)
+	}
+	return stats
+}
+
 // outcome is one fork.
 type outcome struct {
 	Pause    model.Pause
@@ -164,20 +185,7 @@ func testFork(t *testing.T, kind testcluster.Kind) {
 			t.Errorf("fork %d: %s", i, p)
 		}
 	}
-	after, err := cluster.Status(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if after.Election != before.Election {
-		t.Errorf("production had an election: %q, then %q", before.Election, after.Election)
-	}
-	stats, err := load.Stop()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if stats.Errors > 0 || stats.Losses > 0 {
-		t.Errorf("production's clients saw %d errors (first: %s) and %d lost sessions", stats.Errors, stats.FirstError, stats.Losses)
-	}
+	stats := untouched(t, cluster, load, before)
 	foreign, err := statusOf(ctx, append(cluster.StatusCommand(), "-prefix", forkPrefix))
 	if err != nil {
 		t.Fatal(err)

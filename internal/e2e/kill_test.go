@@ -53,20 +53,7 @@ func testKill(t *testing.T, kind testcluster.Kind) {
 			t.Errorf("%s: left behind: %s", m.Name, trace)
 		}
 	}
-	after, err := cluster.Status(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if after.Election != before.Election {
-		t.Errorf("production had an election: %q, then %q", before.Election, after.Election)
-	}
-	stats, err := load.Stop()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if stats.Errors > 0 || stats.Losses > 0 {
-		t.Errorf("production's clients saw %d errors (first: %s) and %d lost sessions", stats.Errors, stats.FirstError, stats.Losses)
-	}
+	stats := untouched(t, cluster, load, before)
 	if err := cluster.Verify(ctx, load.Record); err != nil {
 		t.Errorf("production lost writes: %v", err)
 	}
@@ -102,25 +89,11 @@ func killOnce(t *testing.T, c *testcluster.Cluster, dir string, after time.Durat
 		if !m.Running() {
 			t.Fatalf("%s died of an agent that was killed after %v", m.Name, after)
 		}
-		for held(m.PID) {
+		for procfs.Tracer(m.PID) != 0 {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s is still held, after an agent was killed after %v", m.Name, after)
 			}
 			time.Sleep(time.Millisecond)
 		}
 	}
-}
-
-// held reports whether a thread of a process is traced.
-func held(pid int) bool {
-	tids, err := procfs.Tasks(pid)
-	if err != nil {
-		return false
-	}
-	for _, tid := range tids {
-		if s, err := procfs.ReadStatus(tid); err == nil && s.TracerPID != 0 {
-			return true
-		}
-	}
-	return false
 }

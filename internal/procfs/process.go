@@ -113,3 +113,17 @@ func ParseNamespace(link string) (uint64, error) {
 	}
 	return n, nil
 }
+
+// Tracer returns the process that traces a thread of pid, 0 when none does.
+func Tracer(pid int) int {
+	tids, err := Tasks(pid)
+	if err != nil {
+		return 0
+	}
+	for _, tid := range tids {
+		if s, err := ReadStatus(tid); err == nil && s.TracerPID != 0 {
+			return s.TracerPID
+		}
+	}
+	return 0
+}
