@@ -161,6 +161,28 @@ type FileChange struct {
 	New    int64  `json:"new_size,omitempty"`
 }
 
+// An Attempt is something that a process of a world tried and that would have
+// reached out of it. It was stopped, or answered as the run's policy says.
+type Attempt struct {
+	At      time.Duration `json:"at_ns"` // of the first, since the world was released
+	PID     int           `json:"pid,omitempty"`
+	TID     int           `json:"tid,omitempty"`
+	Member  string        `json:"member,omitempty"`
+	Process string        `json:"process,omitempty"` // its name, or its command line
+	// Op is what was tried: "connect", "send", or the name of a system call.
+	Op string `json:"op"`
+	// Target is what it was tried on, such as "tcp 10.0.0.7:443", or empty.
+	Target string `json:"target,omitempty"`
+	// By is the layer that stopped it: "network", "seccomp", "policy".
+	By string `json:"by"`
+	// Answer is what the process was told: an errno's name, or "stub".
+	Answer string `json:"answer,omitempty"`
+	// Stack is the call stack of the thread, innermost first, where it is known.
+	Stack []string `json:"stack,omitempty"`
+	// Count is how often it was tried.
+	Count int `json:"count"`
+}
+
 // A World is what was observed in one world.
 type World struct {
 	Name string `json:"name"` // "trial" or "control"
@@ -169,6 +191,7 @@ type World struct {
 	Processes []Process      `json:"processes"`
 	Probes    []ProbeResult  `json:"probes,omitempty"`
 	Files     []FileChange   `json:"files,omitempty"`
+	Attempts  []Attempt      `json:"attempts,omitempty"`
 	// Incomplete names what could not be observed. A pass is then impossible.
 	Incomplete []string `json:"incomplete,omitempty"`
 	// DeadlineHit is set when the run's timeout ended the world.
