@@ -12,7 +12,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/capture"
@@ -21,7 +20,6 @@ import (
 	"github.com/pilotexec/pilot/internal/observe"
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/plan"
-	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/spawn"
 	"github.com/pilotexec/pilot/internal/verdict"
 )
@@ -146,10 +144,6 @@ func (r *run) spawn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sockets, err := hostSockets()
-	if err != nil {
-		return err
-	}
 	r.trial, r.control = &side{}, &side{}
 	for _, s := range []struct {
 		side *side
@@ -158,7 +152,7 @@ func (r *run) spawn(ctx context.Context) error {
 		r.progress("spawn", s.name+" world")
 		s.side.world, err = spawn.New(ctx, r.tracer, r.snap, spawn.Config{
 			Name: s.name, Dir: filepath.Join(r.dir, "worlds", s.name),
-			Members: r.spec.Members, Addresses: addresses, Masked: sockets,
+			Members: r.spec.Members, Addresses: addresses,
 		})
 		if err != nil {
 			s.side.world = nil
@@ -173,20 +167,6 @@ func (r *run) spawn(ctx context.Context) error {
 		s.watch = observe.New(s.world)
 	}
 	return nil
-}
-
-// hostSockets lists the paths that unix sockets of the host are bound to.
-func hostSockets() (paths []string, err error) {
-	sockets, err := procfs.NetUnix(os.Getpid())
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range sockets {
-		if filepath.IsAbs(s.Path) && !slices.Contains(paths, s.Path) {
-			paths = append(paths, s.Path)
-		}
-	}
-	return paths, nil
 }
 
 // hostAddresses lists the addresses of the host that are not the loopback's own.

@@ -36,8 +36,6 @@ type Config struct {
 	Members []model.Member
 	// Addresses are those of the host, in CIDR form.
 	Addresses []string
-	// Masked are paths of unix sockets that must not be reached from the world.
-	Masked []string
 }
 
 // A World is a sealed copy of the cluster.
@@ -62,6 +60,10 @@ type World struct {
 	memory   map[memoryKey]sys.FD // shared memory made anew, by what it was
 }
 
+// scratchSize bounds what a world writes outside of its data, which is kept in
+// memory, in bytes.
+const scratchSize = 512 << 20
+
 type memoryKey struct{ dev, ino uint64 }
 
 // New builds a world and stops short of letting it run. tracer is the thread
@@ -83,7 +85,14 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 	if err := w.openOutputs(); err != nil {
 		return w, err
 	}
-	wc := worldinit.Config{Label: cfg.Dir, Addresses: cfg.Addresses, Masked: cfg.Masked, DropCaps: forbidden}
+	scratch := filepath.Join(cfg.Dir, "scratch")
+	if err := os.Mkdir(scratch, 0o700); err != nil {
+		return w, err
+	}
+	wc := worldinit.Config{
+		Label: cfg.Dir, Addresses: cfg.Addresses, DropCaps: forbidden,
+		Scratch: scratch, ScratchSize: scratchSize,
+	}
 	if snap.Image != nil {
 		if w.Tree, err = snap.Image.World(ctx, filepath.Join(cfg.Dir, "data")); err != nil {
 			return w, err
@@ -94,6 +103,9 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 	}
 	if w.init, err = worldinit.Start(wc); err != nil {
 		return w, err
+	}
+	for _, path := range w.init.Bare {
+		w.Gaps = append(w.Gaps, model.Gap{Object: path, Detail: "this file system cannot be covered: sockets and fifos that are in it lead to the host"})
 	}
 	w.inside = osthread.New()
 	if err := w.inside.Do(func() error { return sys.Enter(w.init.PID(), sys.NewNet|sys.NewMount) }); err != nil {

@@ -45,14 +45,18 @@ func Reexec() {
 // socketFD is the descriptor of the agent's socket in the init process.
 const socketFD = 3
 
-// firstPID is where process numbers of the world begin, so that its own
-// processes stay clear of the phantoms' numbers while these are made.
-const maxPacket = 256 << 10
+// Limits of a packet: its bytes, and its descriptors, of which the kernel takes
+// at most 253 (SCM_MAX_FD, include/net/scm.h).
+const (
+	maxPacket = 256 << 10
+	maxFiles  = 250
+)
 
 type server struct {
-	conn  *net.UnixConn
-	drop  []int
-	tasks *tracker
+	conn   *net.UnixConn
+	layers []layer // until the world is built
+	drop   []int
+	tasks  *tracker
 }
 
 type packet struct {
@@ -94,7 +98,7 @@ func serve() error {
 
 func (s *server) receive(out chan<- packet) {
 	defer close(out)
-	buf, oob := make([]byte, maxPacket), make([]byte, 256)
+	buf, oob := make([]byte, maxPacket), make([]byte, unix.CmsgSpace(4*maxFiles))
 	for {
 		n, oobn, _, _, err := s.conn.ReadMsgUnix(buf, oob)
 		if err != nil || n == 0 {
@@ -139,15 +143,24 @@ func (s *server) send(e Event) {
 }
 
 func (s *server) handle(p packet) {
+	files := p.files
 	defer func() {
-		for _, f := range p.files {
+		for _, f := range files {
 			_ = f.Close()
 		}
 	}()
 	switch r := p.req; {
+	case len(r.Layers) > 0:
+		for i, f := range files[:min(len(files), len(r.Layers))] {
+			s.layers = append(s.layers, layer{r.Layers[i], f})
+		}
+		files = nil
 	case r.Config != nil:
 		s.drop = r.Config.DropCaps
-		s.answer(build(*r.Config))
+		s.answer(build(*r.Config, s.layers))
+		for _, l := range s.layers {
+			_ = l.mount.Close()
+		}
 	case r.Clock != nil:
 		s.answer(setClock(*r.Clock))
 	case r.Start != nil:

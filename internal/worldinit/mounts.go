@@ -15,215 +15,247 @@ import (
 // devices are the nodes of the world's /dev. All others of the host are hidden.
 var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
 
-// hidden are directories of the host that hold sockets and state of running
-// programs. The world has them empty and writable.
-var hidden = []string{"/run", "/var/run"}
+// stage is where the world's root is put together before it becomes the root.
+const stage = "/dev"
 
-// scratch are directories where commands expect to write. The world sees the
-// host's files there; what it writes stays with it.
-var scratch = []string{"/tmp", "/var/tmp"}
-
-// build makes the world's view: everything read-only, private scratch, an own
-// /proc and /dev, and the copies of the data on top; then the network.
-func build(c Config) error {
+// build puts the layers together, with an own /proc, /dev and /run, and the
+// copies of the data on top; then the network.
+func build(c Config, layers []layer) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
-	if err := buildDev(); err != nil {
-		return fmt.Errorf("build /dev: %w", err)
+	// What is needed of the old root is opened first: it is covered next.
+	var opened []*os.File
+	defer func() {
+		for _, f := range opened {
+			_ = f.Close()
+		}
+	}()
+	open := func(path string) (*os.File, error) {
+		f, err := os.OpenFile(path, unix.O_PATH, 0)
+		if err == nil {
+			opened = append(opened, f)
+		}
+		return f, err
 	}
-	// The copies are opened first: they may lie below what is covered next.
-	sources := make([]*os.File, len(c.Binds))
-	for i, b := range c.Binds {
-		f, err := os.OpenFile(b.From, unix.O_PATH, 0)
-		if err != nil {
+	nodes := make([]*os.File, len(devices))
+	for i, name := range devices {
+		var err error
+		if nodes[i], err = open("/dev/" + name); err != nil {
 			return err
 		}
-		defer f.Close()
-		sources[i] = f
 	}
-	ro := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &ro); err != nil {
-		return fmt.Errorf("make the file system read-only: %w", err)
+	sources := make([]*os.File, len(c.Binds))
+	for i, b := range c.Binds {
+		var err error
+		if sources[i], err = open(b.From); err != nil {
+			return err
+		}
 	}
-	if err := writable("/dev"); err != nil {
+	for _, l := range layers {
+		if err := attach(l.mount, stage+l.path); err != nil {
+			return fmt.Errorf("layer %s: %w", l.path, err)
+		}
+	}
+	if err := buildDev(nodes); err != nil {
+		return fmt.Errorf("build /dev: %w", err)
+	}
+	if err := buildRun(); err != nil {
 		return err
-	}
-	for i, dir := range scratch {
-		if err := overlay(i, dir); err != nil {
-			return fmt.Errorf("private view of %s: %w", dir, err)
-		}
-	}
-	for _, dir := range hidden {
-		if fi, err := os.Lstat(dir); err != nil || !fi.IsDir() {
-			continue // often a symbolic link to the other
-		}
-		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
-			return fmt.Errorf("hide %s: %w", dir, err)
-		}
-	}
-	for _, path := range c.Masked {
-		if err := mask(path); err != nil {
-			return fmt.Errorf("mask %s: %w", path, err)
-		}
 	}
 	for i, b := range c.Binds {
 		if err := bind(sources[i], b.To); err != nil {
 			return fmt.Errorf("bind %s: %w", b.To, err)
 		}
 	}
-	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return fmt.Errorf("mount /proc: %w", err)
+	if err := buildProc(); err != nil {
+		return fmt.Errorf("build /proc: %w", err)
+	}
+	if err := enterStage(); err != nil {
+		return err
 	}
 	return buildNet(c.Addresses)
 }
 
-// bind mounts the file or directory behind f on path, writable. The mount point
-// may be missing where a scratch or hidden directory covers it.
+// attach puts a detached mount on path.
+func attach(mount *os.File, path string) error {
+	return os.NewSyscallError("move_mount", unix.MoveMount(int(mount.Fd()), "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH))
+}
+
+// enterStage makes the stage the root, and lets go of the host's mounts.
+func enterStage() error {
+	if err := os.Chdir(stage); err != nil {
+		return err
+	}
+	// The old root comes to lie over the new one, pivot_root(2), "pivot_root(".", ".")".
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return os.NewSyscallError("pivot_root", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("let go of the host's mounts: %w", err)
+	}
+	return os.Chdir("/")
+}
+
+// bind mounts the file or directory behind f on path of the world, writable.
+// The mount point may be missing, where a private directory covers it. Symbolic
+// links on the way are the world's.
 func bind(f *os.File, path string) error {
-	fi, err := f.Stat()
+	point, err := mountPoint(f, path)
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return err
-		}
-		if fi.IsDir() {
-			err = os.Mkdir(path, 0o755)
-		} else {
-			err = os.WriteFile(path, nil, 0o600)
-		}
-		if err != nil {
-			return err
-		}
+	defer unix.Close(point)
+	fd, err := unix.OpenTree(int(f.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return os.NewSyscallError("open_tree", err)
 	}
-	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), path, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+	defer unix.Close(fd)
+	attr := unix.MountAttr{Attr_set: layerFlags, Attr_clr: unix.MOUNT_ATTR_RDONLY}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		return os.NewSyscallError("mount_setattr", err)
+	}
+	err = unix.MoveMount(fd, "", point, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	return os.NewSyscallError("move_mount", err)
+}
+
+// mountPoint opens path as the world will see it, and makes it if it is missing.
+func mountPoint(f *os.File, path string) (fd int, err error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return -1, err
+	}
+	open := func() (int, error) {
+		root, err := unix.Open(stage, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return -1, os.NewSyscallError("open", err)
+		}
+		defer unix.Close(root)
+		fd, err := unix.Openat2(root, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
+		return fd, os.NewSyscallError("openat2", err)
+	}
+	if fd, err = open(); !errors.Is(err, fs.ErrNotExist) {
+		return fd, err
+	}
+	if err := os.MkdirAll(filepath.Dir(stage+path), 0o755); err != nil {
+		return -1, err
+	}
+	if fi.IsDir() {
+		err = os.Mkdir(stage+path, 0o755)
+	} else {
+		err = os.WriteFile(stage+path, nil, 0o600)
+	}
+	if err != nil {
+		return -1, err
+	}
+	return open()
+}
+
+// bindReadOnly is bind for what may be used but not changed. Devices can be
+// written to through it, their modes and owners not be changed.
+func bindReadOnly(f *os.File, path string) error {
+	fd, err := unix.OpenTree(int(f.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return os.NewSyscallError("open_tree", err)
+	}
+	mount := os.NewFile(uintptr(fd), path)
+	defer mount.Close()
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		return os.NewSyscallError("mount_setattr", err)
+	}
+	return attach(mount, path)
+}
+
+// buildDev makes a minimal /dev.
+func buildDev(nodes []*os.File) error {
+	const dev = stage + "/dev"
+	if err := unix.Mount("tmpfs", dev, "tmpfs", unix.MS_NOSUID, "mode=755,size=1m"); err != nil {
 		return err
 	}
-	return writable(path)
-}
-
-// mask puts /dev/null over a unix socket. Where it is gone, or covered by a
-// private directory already, there is nothing to do: a socket that is seen
-// through an overlay is not the one that somebody listens on.
-func mask(path string) error {
-	fi, err := os.Lstat(path)
-	if err != nil || fi.Mode()&fs.ModeSocket == 0 {
-		return nil
-	}
-	return unix.Mount("/dev/null", path, "", unix.MS_BIND, "")
-}
-
-func writable(path string) error {
-	rw := unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY}
-	return os.NewSyscallError("mount_setattr", unix.MountSetattr(unix.AT_FDCWD, path, unix.AT_RECURSIVE, &rw))
-}
-
-// buildDev covers /dev with a minimal one.
-func buildDev() error {
-	nodes := make([]*os.File, len(devices))
 	for i, name := range devices {
-		f, err := os.OpenFile("/dev/"+name, unix.O_PATH, 0)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		nodes[i] = f
-	}
-	if err := unix.Mount("tmpfs", "/dev", "tmpfs", unix.MS_NOSUID, "mode=755"); err != nil {
-		return err
-	}
-	for i, name := range devices {
-		path := "/dev/" + name
+		path := filepath.Join(dev, name)
 		if err := os.WriteFile(path, nil, 0o666); err != nil {
 			return err
 		}
-		if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", nodes[i].Fd()), path, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+		if err := bindReadOnly(nodes[i], path); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	for _, dir := range []string{"/dev/pts", "/dev/shm", "/dev/mqueue", worldDir} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+	for _, dir := range []string{"pts", "shm", "mqueue"} {
+		if err := os.Mkdir(filepath.Join(dev, dir), 0o755); err != nil {
 			return err
 		}
 	}
-	if err := unix.Mount("devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620"); err != nil {
-		return fmt.Errorf("/dev/pts: %w", err)
+	if err := unix.Mount("devpts", dev+"/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620"); err != nil {
+		return fmt.Errorf("pts: %w", err)
 	}
-	if err := unix.Mount("tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
-		return fmt.Errorf("/dev/shm: %w", err)
+	if err := unix.Mount("tmpfs", dev+"/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
+		return fmt.Errorf("shm: %w", err)
+	}
+	if err := unix.Mount("mqueue", dev+"/mqueue", "mqueue", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("mqueue: %w", err)
 	}
 	for link, to := range map[string]string{
 		"ptmx": "pts/ptmx", "fd": "/proc/self/fd",
 		"stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
 	} {
-		if err := os.Symlink(to, "/dev/"+link); err != nil {
+		if err := os.Symlink(to, filepath.Join(dev, link)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// worldDir holds the upper layers of the scratch directories.
-const worldDir = "/dev/.world"
-
-// overlay gives the world its own layer above dir.
-func overlay(i int, dir string) error {
-	if fi, err := os.Lstat(dir); err != nil || !fi.IsDir() {
-		return nil
-	}
-	upper, work := fmt.Sprintf("%s/upper%d", worldDir, i), fmt.Sprintf("%s/work%d", worldDir, i)
-	for _, d := range []string{upper, work} {
-		if err := os.Mkdir(d, 0o755); err != nil {
-			return err
+// buildRun gives the world an empty /run: the host's holds the sockets and the
+// state of running programs.
+func buildRun() error {
+	for _, dir := range []string{"/run", "/var/run"} {
+		if fi, err := os.Lstat(stage + dir); err != nil || !fi.IsDir() {
+			continue // often a symbolic link to the other
+		}
+		if err := unix.Mount("tmpfs", stage+dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
+			return fmt.Errorf("hide %s: %w", dir, err)
 		}
 	}
-	if err := os.Chmod(upper, 0o1777); err != nil {
-		return err
-	}
-	err := unix.Mount("overlay", dir, "overlay", unix.MS_NOSUID|unix.MS_NODEV,
-		fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,userxattr", dir, upper, work))
-	if errors.Is(err, unix.EINVAL) {
-		// The directory holds mount points, which a user namespace may not
-		// uncover: "failed to clone lowerpath".
-		return assemble(dir)
-	}
-	return err
+	return nil
 }
 
-// assemble covers dir with a new writable directory in which every entry of the
-// old one is bound, read-only as it is.
-func assemble(dir string) error {
-	old, err := os.OpenFile(dir, unix.O_DIRECTORY, 0)
-	if err != nil {
+// buildProc mounts the world's /proc. What is not of a process in there is of
+// the host's kernel, root of the host may write to much of it without any
+// capability, and root of the world is that same user. So it is read-only.
+func buildProc() error {
+	const proc = stage + "/proc"
+	if err := unix.Mount("proc", proc, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return err
 	}
-	defer old.Close()
-	entries, err := old.ReadDir(-1)
-	if err != nil {
+	if err := forbidNamespaces(proc); err != nil {
 		return err
 	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
+	entries, err := os.ReadDir(proc)
+	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		from := fmt.Sprintf("/proc/self/fd/%d/%s", old.Fd(), e.Name())
-		to := filepath.Join(dir, e.Name())
-		switch {
-		case e.IsDir():
-			err = os.Mkdir(to, 0o755)
-		case e.Type().IsRegular():
-			err = os.WriteFile(to, nil, 0o600)
-		default:
-			continue // sockets and pipes of the host stay out
+		if e.Type()&fs.ModeSymlink != 0 || e.Name()[0] >= '0' && e.Name()[0] <= '9' {
+			continue
 		}
-		if err == nil {
-			err = unix.Mount(from, to, "", unix.MS_BIND|unix.MS_REC, "")
+		f, err := os.OpenFile(filepath.Join(proc, e.Name()), unix.O_PATH, 0)
+		if err != nil {
+			return err
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // gone meanwhile
-			return fmt.Errorf("%s: %w", to, err)
+		err = bindReadOnly(f, f.Name())
+		_ = f.Close()
+		if err != nil {
+			return fmt.Errorf("make %s read-only: %w", e.Name(), err)
 		}
 	}
 	return nil
+}
+
+// forbidNamespaces lets nothing in the world make a user namespace of its own,
+// in which it would have every capability. See user(5) of namespaces(7):
+// /proc/sys/user/max_user_namespaces is a limit of the reader's user namespace.
+func forbidNamespaces(proc string) error {
+	return os.WriteFile(filepath.Join(proc, "sys/user/max_user_namespaces"), []byte("0"), 0)
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -28,6 +29,10 @@ type Process struct {
 
 	mu     sync.Mutex // guards nextID
 	nextID int
+
+	// Bare are mounts that the world sees as the host has them, read-only: what
+	// is bound there can be connected to.
+	Bare []string
 }
 
 // Start makes the namespaces of a world, with its init inside, and builds the
@@ -44,13 +49,24 @@ func Start(c Config) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	view, err := newView(c.Scratch, c.ScratchSize)
+	if err != nil {
+		return nil, fmt.Errorf("prepare world: %w", err)
+	}
+	defer view.close()
+	self, err := openSelf()
+	if err != nil {
+		return nil, err
+	}
+	defer self.Close()
 	all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1<<32 - 1}}
 	p := &Process{
 		conn:   conn.(*net.UnixConn),
 		Events: make(chan Event, 256),
 		answer: make(chan Event, 1),
+		Bare:   view.bare,
 		cmd: &exec.Cmd{
-			Path:       "/proc/self/exe",
+			Path:       fmt.Sprintf("/proc/self/fd/%d", self.Fd()),
 			Args:       []string{Name, c.Label},
 			Env:        []string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1"},
 			Dir:        "/",
@@ -71,10 +87,41 @@ func Start(c Config) (*Process, error) {
 		return nil, fmt.Errorf("start world init: %w", err)
 	}
 	go p.receive()
-	if err := p.ask(request{Config: &c}); err != nil {
+	err = p.sendLayers(view.layers)
+	if err == nil {
+		err = p.ask(request{Config: &c})
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("build world: %w", err), p.Kill(), p.Wait())
 	}
 	return p, nil
+}
+
+// openSelf opens our own program through a read-only mount: /proc/1/exe leads
+// whoever is root in the world to the file, and through its mount.
+func openSelf() (*os.File, error) {
+	fd, err := readOnlyMount("/proc/self/exe", 0)
+	if err != nil {
+		return nil, fmt.Errorf("open pilot's program: %w", err)
+	}
+	mount := os.NewFile(uintptr(fd), "exe")
+	defer mount.Close()
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+}
+
+func (p *Process) sendLayers(layers []layer) error {
+	for part := range slices.Chunk(layers, maxFiles) {
+		var r request
+		var mounts []*os.File
+		for _, l := range part {
+			r.Layers = append(r.Layers, l.path)
+			mounts = append(mounts, l.mount)
+		}
+		if err := p.send(r, mounts); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // PID is the init's process id in the agent's pid namespace.

@@ -22,9 +22,10 @@ type Config struct {
 	Label string
 	// Binds are the writable copies of data directories and files.
 	Binds []Bind
-	// Masked are paths of the host's unix sockets: connect(2) reaches them even
-	// through read-only mounts, so the world has an empty file in their place.
-	Masked []string
+	// Scratch is an empty directory on the host, on which the private layer of
+	// the world's writes is made, and ScratchSize how many bytes it may take.
+	Scratch     string
+	ScratchSize int64
 	// Addresses are the host's, in CIDR form, given to the loopback device.
 	Addresses []string
 	// DropCaps are the numbers of the capabilities that nothing in the world has.
@@ -37,6 +38,7 @@ type Bind struct{ From, To string }
 // A request goes from the agent to the world's init, one per packet.
 type request struct {
 	// One of these is set.
+	Layers []string // where the mounts that come with it go; Config follows
 	Config *Config
 	Clock  *clock
 	Start  *start

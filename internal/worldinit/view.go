@@ -1,0 +1,245 @@
+//go:build linux
+
+package worldinit
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/procfs"
+	"golang.org/x/sys/unix"
+)
+
+// A layer is a detached mount, and where in the world it goes.
+type layer struct {
+	path  string
+	mount *os.File
+}
+
+// A view is what a world sees of the host's file systems: an overlay over each,
+// whose upper layer takes what the world writes.
+//
+// An overlay does more than a read-only mount. Sockets and fifos that are seen
+// through it are objects of the overlay, so that connect(2) and open(2) do not
+// reach who listens on the host, now or later; locks and leases stay with the
+// world; and a recovery that writes to /etc finds that it can.
+//
+// The agent makes it: a process in a user namespace may not, where the directory
+// below holds other mounts ("failed to clone lowerpath", fs/overlayfs/super.c).
+type view struct {
+	layers []layer // outer ones first
+	// Bare are the mounts that the kernel makes no overlay of. They are
+	// read-only, and what is bound there can be connected to.
+	bare []string
+}
+
+func (v *view) close() {
+	for _, l := range v.layers {
+		_ = l.mount.Close()
+	}
+}
+
+// newView makes the layers. Their upper layers are memory, at most size bytes;
+// dir is an empty directory on the host, where nothing is left.
+func newView(dir string, size int64) (v *view, err error) {
+	v = &view{}
+	// Its mounts are seen by this thread only, and end with it, but for those
+	// that the view holds.
+	thread := osthread.New()
+	defer thread.Close()
+	err = thread.Do(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+			return os.NewSyscallError("unshare", err)
+		}
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			return fmt.Errorf("make mounts private: %w", err)
+		}
+		mounts, err := visibleMounts()
+		if err != nil {
+			return err
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=755,size=%d", size)); err != nil {
+			return fmt.Errorf("private layer on %s: %w", dir, err)
+		}
+		for i, path := range mounts {
+			if err := v.add(path, filepath.Join(dir, strconv.Itoa(i))); err != nil {
+				return fmt.Errorf("layer over %s: %w", path, err)
+			}
+		}
+		return v.addKernelViews()
+	})
+	if err != nil {
+		v.close()
+		return nil, err
+	}
+	return v, nil
+}
+
+func (v *view) add(path, upper string) error {
+	fi, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // unmounted meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	var fd int
+	if !fi.IsDir() {
+		fd, err = readOnlyMount(path, 0)
+	} else if fd, err = overlayOf(path, upper); err != nil && path != "/" {
+		v.bare = append(v.bare, path)
+		fd, err = readOnlyMount(path, 0)
+	}
+	if err != nil {
+		return err
+	}
+	v.layers = append(v.layers, layer{path, os.NewFile(uintptr(fd), path)})
+	return nil
+}
+
+// addKernelViews adds where programs look for devices, processors and the
+// limits of their control group. Other file systems below /sys stay out: to read
+// a trace consumes it.
+func (v *view) addKernelViews() error {
+	for _, m := range []struct {
+		path  string
+		flags uint
+	}{{"/sys", 0}, {"/sys/fs/cgroup", unix.AT_RECURSIVE}} {
+		if fi, err := os.Stat(m.path); err != nil || !fi.IsDir() {
+			continue
+		}
+		fd, err := readOnlyMount(m.path, m.flags)
+		if err != nil {
+			return fmt.Errorf("layer over %s: %w", m.path, err)
+		}
+		v.layers = append(v.layers, layer{m.path, os.NewFile(uintptr(fd), m.path)})
+	}
+	return nil
+}
+
+// layerFlags of every layer: nothing becomes another user, no device is opened.
+const layerFlags = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+
+// overlayOf makes a detached overlay over the directory path, with its upper
+// layer below upper.
+func overlayOf(path, upper string) (fd int, err error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return -1, os.NewSyscallError("stat", err)
+	}
+	top, work := upper+"/u", upper+"/w"
+	for _, d := range []string{upper, top, work} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			return -1, err
+		}
+	}
+	// The merged root directory has the attributes of the upper one.
+	if err := unix.Chown(top, int(st.Uid), int(st.Gid)); err != nil {
+		return -1, os.NewSyscallError("chown", err)
+	}
+	if err := unix.Chmod(top, st.Mode&0o7777); err != nil {
+		return -1, os.NewSyscallError("chmod", err)
+	}
+	// By descriptor, since colons and commas have a meaning in the option.
+	lower, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("open", err)
+	}
+	defer unix.Close(lower)
+	fsfd, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, os.NewSyscallError("fsopen", err)
+	}
+	defer unix.Close(fsfd)
+	for _, option := range [][2]string{
+		{"source", "world"},
+		{"lowerdir", fmt.Sprintf("/proc/thread-self/fd/%d", lower)},
+		{"upperdir", top}, {"workdir", work},
+	} {
+		if err := unix.FsconfigSetString(fsfd, option[0], option[1]); err != nil {
+			return -1, fmt.Errorf("fsconfig %s: %w", option[0], err)
+		}
+	}
+	if err := unix.FsconfigCreate(fsfd); err != nil {
+		return -1, os.NewSyscallError("fsconfig", err)
+	}
+	fd, err = unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, layerFlags)
+	return fd, os.NewSyscallError("fsmount", err)
+}
+
+// readOnlyMount makes a detached, read-only copy of the mount at path. With
+// AT_RECURSIVE in flags it has those below it as well.
+func readOnlyMount(path string, flags uint) (fd int, err error) {
+	fd, err = unix.OpenTree(unix.AT_FDCWD, path, flags|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return -1, os.NewSyscallError("open_tree", err)
+	}
+	attr := unix.MountAttr{Attr_set: layerFlags | unix.MOUNT_ATTR_RDONLY}
+	if err := unix.MountSetattr(fd, "", flags|unix.AT_EMPTY_PATH, &attr); err != nil {
+		_ = unix.Close(fd)
+		return -1, os.NewSyscallError("mount_setattr", err)
+	}
+	return fd, nil
+}
+
+// kernelMade are the file systems that show the kernel and no files. The world
+// has its own of those that it needs.
+var kernelMade = map[string]bool{
+	"proc": true, "sysfs": true, "devtmpfs": true, "devpts": true, "cgroup": true, "cgroup2": true,
+	"securityfs": true, "debugfs": true, "tracefs": true, "bpf": true, "mqueue": true, "hugetlbfs": true,
+	"configfs": true, "pstore": true, "efivarfs": true, "fusectl": true, "binfmt_misc": true, "autofs": true,
+	"rpc_pipefs": true, "nsfs": true, "selinuxfs": true, "resctrl": true,
+}
+
+// visibleMounts lists where file systems are mounted that the world is to see,
+// outer ones first.
+func visibleMounts() (paths []string, err error) {
+	text, err := os.ReadFile("/proc/thread-self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	mounts, err := procfs.ParseMountinfo(text)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range mounts {
+		if kernelMade[m.FSType] || covered(m.Point) {
+			continue
+		}
+		var st unix.Statx_t
+		// Of mounts on one place, or below one that was mounted later, the
+		// last is what a path leads to.
+		err := unix.Statx(unix.AT_FDCWD, m.Point, unix.AT_NO_AUTOMOUNT|unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &st)
+		if err != nil || st.Mask&unix.STATX_MNT_ID != 0 && st.Mnt_id != uint64(m.ID) {
+			continue
+		}
+		paths = append(paths, m.Point)
+	}
+	return sortedByDepth(paths), nil
+}
+
+// covered tells places that the world has a file system of its own over.
+func covered(path string) bool {
+	for _, dir := range []string{"/proc", "/sys", "/dev", "/run", "/var/run"} {
+		if path == dir || strings.HasPrefix(path, dir+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// sortedByDepth puts paths above others before them.
+func sortedByDepth(paths []string) []string {
+	slices.SortStableFunc(paths, func(a, b string) int {
+		return cmp.Compare(strings.Count(strings.TrimSuffix(a, "/"), "/"), strings.Count(strings.TrimSuffix(b, "/"), "/"))
+	})
+	return paths
+}
