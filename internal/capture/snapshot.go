@@ -39,6 +39,7 @@ type Process struct {
 	Threads []tracee.Thread // the leader first
 	Names   map[int]string  // thread names by tid
 	Cwd     string
+	Exe     string // its program, as /proc/PID/exe shows it
 	Caps    uint64 // effective capabilities of the leader
 	Maps    []procfs.VMA
 	// Regions are bytes of memory that a fork does not carry over, or carries

@@ -110,6 +110,9 @@ func (p *Process) survey() error {
 	if p.Cwd, err = os.Readlink(fmt.Sprintf("/proc/%d/cwd", p.Member.PID)); err != nil {
 		return err
 	}
+	if p.Exe, err = os.Readlink(fmt.Sprintf("/proc/%d/exe", p.Member.PID)); err != nil {
+		return err
+	}
 	tids, err := procfs.Tasks(p.Member.PID)
 	if err != nil {
 		return err

@@ -100,12 +100,15 @@ func (o *Watch) event(e worldinit.Event) {
 	at := e.At.Sub(o.world.Released)
 	switch e.Kind {
 	case "failed":
-		if c := o.commands[e.ID]; c != nil {
+		if c := o.commands[e.ID]; c != nil && c.result.Err == "" && c.pid == 0 {
 			c.result.Err = e.Err
 			close(c.done)
 		}
 	case "started":
 		c := o.commands[e.ID]
+		if c == nil {
+			return
+		}
 		c.pid, c.result.PID = e.PID, e.PID
 		o.byRoot[e.PID] = c
 		o.add(&model.Process{PID: e.PID, Args: e.Args, Started: at})

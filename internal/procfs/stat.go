@@ -21,6 +21,15 @@ type Stat struct {
 	// ExitCode is a wait status, of a zombie. It shows 0 to readers who may
 	// not trace the process.
 	ExitCode int
+	Layout
+}
+
+// Layout is where the parts of a process's memory lie. It shows zeros to readers
+// who may not trace the process.
+type Layout struct {
+	StartCode, EndCode, StartStack     uint64
+	StartData, EndData, StartBrk       uint64
+	ArgStart, ArgEnd, EnvStart, EnvEnd uint64
 }
 
 // ReadStat reads /proc/PID/stat.
@@ -66,6 +75,26 @@ func ParseStat(text []byte) (s Stat, err error) {
 			s.Threads = int(l.int())
 		case 22:
 			s.StartTime = l.uint(10, 64)
+		case 26:
+			s.StartCode = l.uint(10, 64)
+		case 27:
+			s.EndCode = l.uint(10, 64)
+		case 28:
+			s.StartStack = l.uint(10, 64)
+		case 45:
+			s.StartData = l.uint(10, 64)
+		case 46:
+			s.EndData = l.uint(10, 64)
+		case 47:
+			s.StartBrk = l.uint(10, 64)
+		case 48:
+			s.ArgStart = l.uint(10, 64)
+		case 49:
+			s.ArgEnd = l.uint(10, 64)
+		case 50:
+			s.EnvStart = l.uint(10, 64)
+		case 51:
+			s.EnvEnd = l.uint(10, 64)
 		case 52:
 			s.ExitCode = int(l.int())
 		default:

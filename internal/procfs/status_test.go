@@ -52,9 +52,25 @@ func TestParseStat(t *testing.T) {
 		"zombie":  {PID: 12545, Name: "python3", State: 'Z', PPID: 12496, Pgrp: 12061, Session: 3062, Flags: 4227148, Threads: 1, StartTime: 725205, ExitCode: 3 << 8},
 		"kthread": {PID: 2, Name: "kthreadd", State: 'S', Flags: 2129984, Threads: 1, StartTime: 24},
 	} {
-		if got := parse(t, name+"/stat", ParseStat); got != want {
+		got := parse(t, name+"/stat", ParseStat)
+		got.Layout = Layout{}
+		if got != want {
 			t.Errorf("%s: got %+v, want %+v", name, got, want)
 		}
+	}
+}
+
+func TestParseStatLayout(t *testing.T) {
+	want := Layout{
+		StartCode: 0x56387b7e7000, EndCode: 0x56387b7e7155, StartStack: 0x7ffca604b710,
+		StartData: 0x56387b7e9db0, EndData: 0x56387b7ea018, StartBrk: 0x56387daa0000,
+		ArgStart: 0x7ffca604d89b, ArgEnd: 0x7ffca604d906, EnvStart: 0x7ffca604d906, EnvEnd: 0x7ffca604dfcf,
+	}
+	if got := parse(t, "objects/stat", ParseStat).Layout; got != want {
+		t.Errorf("got %#v, want %#v", got, want)
+	}
+	if got := parse(t, "kthread/stat", ParseStat).Layout; got != (Layout{}) {
+		t.Errorf("a kernel thread has %+v", got)
 	}
 }
 

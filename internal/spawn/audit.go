@@ -35,6 +35,9 @@ func (w *World) audit() error {
 		if err := auditFDs(ph.lead.PID, theirs); err != nil {
 			return fmt.Errorf("%w: member %s: %w", ErrUnsealed, name, err)
 		}
+		if err := auditProgram(ph.process, ph.lead.PID); err != nil {
+			return fmt.Errorf("%w: member %s: %w", ErrUnsealed, name, err)
+		}
 		spaces, err := procfs.Namespaces(ph.lead.PID)
 		if err != nil {
 			return err

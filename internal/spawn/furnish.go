@@ -33,6 +33,9 @@ func (w *World) furnish(ph *phantom, fds []sys.FD) error {
 	if err := w.mapShared(ph); err != nil {
 		return err
 	}
+	if err := w.ownProgram(ph); err != nil {
+		return err
+	}
 	return w.tracer.Do(func() error {
 		if err := w.addInterests(ph); err != nil {
 			return err

@@ -25,9 +25,10 @@ type phantom struct {
 }
 
 // forbidden are the capabilities that nothing in a world has: those that reach
-// out of it, or that would undo its read-only mounts. See capabilities(7).
+// out of it, that would undo its mounts, or that give power over its init. See
+// capabilities(7).
 var forbidden = []int{
-	unix.CAP_SYS_ADMIN, unix.CAP_SYS_MODULE, unix.CAP_SYS_RAWIO, unix.CAP_SYS_BOOT,
+	unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_SYS_MODULE, unix.CAP_SYS_RAWIO, unix.CAP_SYS_BOOT,
 	unix.CAP_SYS_TIME, unix.CAP_MKNOD, unix.CAP_MAC_ADMIN, unix.CAP_MAC_OVERRIDE,
 	unix.CAP_SYSLOG, unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_CHECKPOINT_RESTORE,
 	unix.CAP_AUDIT_CONTROL, unix.CAP_AUDIT_WRITE, unix.CAP_LINUX_IMMUTABLE,

@@ -22,6 +22,13 @@ type FD int
 // Close closes the descriptor.
 func (fd FD) Close() error { return os.NewSyscallError("close", unix.Close(int(fd))) }
 
+// KeepFromChildren makes every descriptor but the first three one that programs
+// which we start do not get, unless they are given it. See close_range(2).
+func KeepFromChildren() error {
+	err := unix.CloseRange(3, 1<<32-1, unix.CLOSE_RANGE_CLOEXEC)
+	return os.NewSyscallError("close_range", err)
+}
+
 // SameFile reports whether fd1 of pid1 and fd2 of pid2 are one open file
 // description, so that a single offset and set of flags serve both. See kcmp(2).
 func SameFile(pid1, fd1, pid2, fd2 int) (bool, error) {

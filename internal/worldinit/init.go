@@ -157,7 +157,13 @@ func (s *server) handle(p packet) {
 		files = nil
 	case r.Config != nil:
 		s.drop = r.Config.DropCaps
-		s.answer(build(*r.Config, s.layers))
+		err := build(*r.Config, s.layers)
+		if err == nil {
+			// Nobody in the world may look into this process, which has every
+			// capability there and the agent's socket.
+			err = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+		}
+		s.answer(err)
 		for _, l := range s.layers {
 			_ = l.mount.Close()
 		}

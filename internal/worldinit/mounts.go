@@ -74,6 +74,9 @@ func build(c Config, layers []layer) error {
 	if err := enterStage(); err != nil {
 		return err
 	}
+	if err := ownInput(); err != nil {
+		return err
+	}
 	return buildNet(c.Addresses)
 }
 
@@ -95,6 +98,17 @@ func enterStage() error {
 		return fmt.Errorf("let go of the host's mounts: %w", err)
 	}
 	return os.Chdir("/")
+}
+
+// ownInput replaces our stdin by the world's /dev/null. All commands have it:
+// by the one that we came with they could change the host's.
+func ownInput() error {
+	fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("open", err)
+	}
+	defer unix.Close(fd)
+	return os.NewSyscallError("dup3", unix.Dup3(fd, 0, 0))
 }
 
 // bind mounts the file or directory behind f on path of the world, writable.

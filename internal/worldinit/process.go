@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,6 +23,7 @@ import (
 type Process struct {
 	cmd  *exec.Cmd
 	conn *net.UnixConn
+	talk talk
 
 	// Events tells what happens to the processes that commands start. It is
 	// closed when the init ends. It must be read.
@@ -49,39 +52,28 @@ func Start(c Config) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What we were started with by others must not come along.
+	if err := sys.KeepFromChildren(); err != nil {
+		return nil, err
+	}
 	view, err := newView(c.Scratch, c.ScratchSize)
 	if err != nil {
 		return nil, fmt.Errorf("prepare world: %w", err)
 	}
 	defer view.close()
-	self, err := openSelf()
+	// /proc/1/exe leads root of the world to pilot's program, by its mount.
+	self, err := sys.OpenFrozen("/proc/self/exe")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open pilot's program: %w", err)
 	}
 	defer self.Close()
-	all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1<<32 - 1}}
 	p := &Process{
 		conn:   conn.(*net.UnixConn),
 		Events: make(chan Event, 256),
 		answer: make(chan Event, 1),
 		Bare:   view.bare,
-		cmd: &exec.Cmd{
-			Path:       fmt.Sprintf("/proc/self/fd/%d", self.Fd()),
-			Args:       []string{Name, c.Label},
-			Env:        []string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1"},
-			Dir:        "/",
-			Stderr:     os.Stderr,
-			ExtraFiles: []*os.File{theirs},
-			SysProcAttr: &syscall.SysProcAttr{
-				Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS |
-					unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
-				UidMappings:                all,
-				GidMappings:                all,
-				GidMappingsEnableSetgroups: true,
-				Setsid:                     true,
-			},
-		},
 	}
+	p.cmd = initCommand(self, c.Label, theirs, &p.talk)
 	if err := p.cmd.Start(); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("start world init: %w", err)
@@ -92,21 +84,44 @@ func Start(c Config) (*Process, error) {
 		err = p.ask(request{Config: &c})
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("build world: %w", err), p.Kill(), p.Wait())
+		err = errors.Join(err, p.Kill(), p.Wait())
+		return nil, fmt.Errorf("build world: %w %s", err, p.talk.text)
 	}
 	return p, nil
 }
 
-// openSelf opens our own program through a read-only mount: /proc/1/exe leads
-// whoever is root in the world to the file, and through its mount.
-func openSelf() (*os.File, error) {
-	fd, err := readOnlyMount("/proc/self/exe", 0)
-	if err != nil {
-		return nil, fmt.Errorf("open pilot's program: %w", err)
+// initCommand is the world's init in new namespaces. Its output goes to a pipe:
+// /proc/1/fd would lead from the world to a terminal of ours.
+func initCommand(self sys.FD, label string, socket *os.File, talk io.Writer) *exec.Cmd {
+	all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1<<32 - 1}}
+	return &exec.Cmd{
+		Path:       fmt.Sprintf("/proc/self/fd/%d", self),
+		Args:       []string{Name, label},
+		Env:        []string{"PATH=" + os.Getenv("PATH"), "GOMAXPROCS=1"},
+		Dir:        "/",
+		Stdout:     talk,
+		Stderr:     talk,
+		ExtraFiles: []*os.File{socket},
+		SysProcAttr: &syscall.SysProcAttr{
+			Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS |
+				unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+			UidMappings:                all,
+			GidMappings:                all,
+			GidMappingsEnableSetgroups: true,
+			Setsid:                     true,
+		},
 	}
-	mount := os.NewFile(uintptr(fd), "exe")
-	defer mount.Close()
-	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+}
+
+// talk keeps the first bytes of what the init says, which is normally nothing.
+// It is complete when the init has been waited for.
+type talk struct{ text []byte }
+
+const maxTalk = 4 << 10
+
+func (t *talk) Write(b []byte) (int, error) {
+	t.text = append(t.text, b[:min(len(b), maxTalk-len(t.text))]...)
+	return len(b), nil
 }
 
 func (p *Process) sendLayers(layers []layer) error {
@@ -142,7 +157,10 @@ func (p *Process) receive() {
 		}
 		switch {
 		case e.Kind == "ready", e.Kind == "failed" && e.ID == 0:
-			p.answer <- e
+			select {
+			case p.answer <- e:
+			default: // nobody asked
+			}
 		default:
 			p.Events <- e
 		}
@@ -203,15 +221,10 @@ func (p *Process) SetClock(monotonic, boottime time.Duration) error {
 // Command starts args in the world. Its stdout and stderr go to output. Events
 // tell what becomes of it, under the returned id.
 func (p *Process) Command(args, env []string, dir string, output *os.File) (id int, err error) {
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return 0, err
-	}
-	defer null.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.nextID++
-	return p.nextID, p.send(request{Start: &start{p.nextID, args, env, dir}}, []*os.File{null, output})
+	return p.nextID, p.send(request{Start: &start{p.nextID, args, env, dir}}, []*os.File{output})
 }
 
 // KillPID kills a process by its number in the world.

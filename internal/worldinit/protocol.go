@@ -50,8 +50,8 @@ type clock struct {
 	Monotonic, Boottime time.Duration // added to the host's
 }
 
-// start runs a command. Two descriptors come with it: stdin and the common
-// stdout and stderr.
+// start runs a command. A descriptor comes with it: the common stdout and
+// stderr.
 type start struct {
 	ID   int
 	Args []string

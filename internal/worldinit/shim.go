@@ -50,5 +50,8 @@ func runShim() error {
 	if err := sys.DropCaps(order.Drop); err != nil {
 		return err
 	}
+	if err := sys.KeepFromChildren(); err != nil {
+		return err
+	}
 	return syscall.Exec(path, order.Args, order.Env)
 }

@@ -29,8 +29,8 @@ const taskOptions = sys.OptFork | sys.OptVfork | sys.OptClone | sys.OptExec
 
 // start runs the shim, binds it to the tracker, and lets it go on to the command.
 func (s *server) start(c start, files []*os.File) (int, error) {
-	if len(files) != 2 {
-		return 0, fmt.Errorf("start needs 2 descriptors, has %d", len(files))
+	if len(files) != 1 {
+		return 0, fmt.Errorf("start needs 1 descriptor, has %d", len(files))
 	}
 	gateR, gateW, err := os.Pipe()
 	if err != nil {
@@ -46,7 +46,7 @@ func (s *server) start(c start, files []*os.File) (int, error) {
 	p, err := os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", self.Fd()), []string{execName}, &os.ProcAttr{
 		Env:   []string{},
 		Dir:   "/",
-		Files: []*os.File{files[0], files[1], files[1], gateR},
+		Files: []*os.File{os.Stdin, files[0], files[0], gateR},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {

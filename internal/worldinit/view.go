@@ -15,6 +15,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
@@ -91,12 +92,12 @@ func (v *view) add(path, upper string) error {
 	if err != nil {
 		return err
 	}
-	var fd int
+	var fd sys.FD
 	if !fi.IsDir() {
-		fd, err = readOnlyMount(path, 0)
+		fd, err = sys.CloneMount(path, 0)
 	} else if fd, err = overlayOf(path, upper); err != nil && path != "/" {
 		v.bare = append(v.bare, path)
-		fd, err = readOnlyMount(path, 0)
+		fd, err = sys.CloneMount(path, 0)
 	}
 	if err != nil {
 		return err
@@ -116,7 +117,7 @@ func (v *view) addKernelViews() error {
 		if fi, err := os.Stat(m.path); err != nil || !fi.IsDir() {
 			continue
 		}
-		fd, err := readOnlyMount(m.path, m.flags)
+		fd, err := sys.CloneMount(m.path, m.flags)
 		if err != nil {
 			return fmt.Errorf("layer over %s: %w", m.path, err)
 		}
@@ -125,12 +126,13 @@ func (v *view) addKernelViews() error {
 	return nil
 }
 
-// layerFlags of every layer: nothing becomes another user, no device is opened.
+// layerFlags of every layer that can be written to: nothing becomes another
+// user, no device is opened.
 const layerFlags = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
 
 // overlayOf makes a detached overlay over the directory path, with its upper
 // layer below upper.
-func overlayOf(path, upper string) (fd int, err error) {
+func overlayOf(path, upper string) (sys.FD, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
 		return -1, os.NewSyscallError("stat", err)
@@ -171,23 +173,8 @@ func overlayOf(path, upper string) (fd int, err error) {
 	if err := unix.FsconfigCreate(fsfd); err != nil {
 		return -1, os.NewSyscallError("fsconfig", err)
 	}
-	fd, err = unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, layerFlags)
-	return fd, os.NewSyscallError("fsmount", err)
-}
-
-// readOnlyMount makes a detached, read-only copy of the mount at path. With
-// AT_RECURSIVE in flags it has those below it as well.
-func readOnlyMount(path string, flags uint) (fd int, err error) {
-	fd, err = unix.OpenTree(unix.AT_FDCWD, path, flags|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if err != nil {
-		return -1, os.NewSyscallError("open_tree", err)
-	}
-	attr := unix.MountAttr{Attr_set: layerFlags | unix.MOUNT_ATTR_RDONLY}
-	if err := unix.MountSetattr(fd, "", flags|unix.AT_EMPTY_PATH, &attr); err != nil {
-		_ = unix.Close(fd)
-		return -1, os.NewSyscallError("mount_setattr", err)
-	}
-	return fd, nil
+	fd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, layerFlags)
+	return sys.FD(fd), os.NewSyscallError("fsmount", err)
 }
 
 // kernelMade are the file systems that show the kernel and no files. The world
