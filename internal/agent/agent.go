@@ -195,6 +195,11 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		s.seen.Name = s.world.Name
 		s.seen.Processes = s.watch.Processes()
 		s.seen.Spawn = s.world.Spawn
+		attempts, incomplete := s.world.Attempts(s.world.Released)
+		s.seen.Attempts = append(s.seen.Attempts, attempts...)
+		if incomplete != "" {
+			s.seen.Incomplete = append(s.seen.Incomplete, incomplete)
+		}
 		s.seen.Lifetime = time.Since(s.world.Released)
 	}
 	diffs := map[*side]*image.Tree{r.trial: r.trial.world.Tree, r.control: r.control.world.Tree}

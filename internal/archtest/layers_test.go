@@ -33,6 +33,7 @@ var layers = map[string]layer{
 	"plan":    decisions,
 	"verdict": decisions,
 
+	"filter":   edge,
 	"osthread": edge,
 	"sys":      edge,
 
@@ -45,7 +46,7 @@ var layers = map[string]layer{
 	"image":     mechanisms,
 	"mountns":   mechanisms,
 	"netns":     mechanisms,
-	"seccomp":   mechanisms,
+	"supervise": mechanisms,
 	"tcprepair": mechanisms,
 	"tracee":    mechanisms,
 	"userns":    mechanisms,
@@ -102,7 +103,7 @@ var restricted = map[string][]string{
 	"golang.org/x/sys/unix": {
 		"sys",
 		// They use constants and plain calls that sys would only pass on.
-		"agent", "capture", "image", "kobj", "observe", "spawn", "tracee", "worldinit",
+		"agent", "capture", "filter", "image", "kobj", "observe", "spawn", "supervise", "tracee", "worldinit",
 		"victim", "victim/*",
 	},
 }

@@ -26,6 +26,12 @@ func (w *World) enliven(ph *phantom) error {
 		if err := ph.enterClock(sys.FD(f.Fd())); err != nil {
 			return err
 		}
+		if err := w.filterCalls(ph); err != nil {
+			return err
+		}
+		if err := ph.noCore(); err != nil {
+			return err
+		}
 		if err := ph.makeThreads(); err != nil {
 			return err
 		}

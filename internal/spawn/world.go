@@ -24,6 +24,7 @@ import (
 	"github.com/pilotexec/pilot/internal/kobj"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/supervise"
 	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/worldinit"
 )
@@ -53,6 +54,7 @@ type World struct {
 	tracer   *osthread.Thread // the snapshot's
 	inside   *osthread.Thread // in the world's mount and network namespaces
 	init     *worldinit.Process
+	calls    *supervise.Supervisor
 	phantoms []*phantom
 	outputs  map[int]*os.File
 	objects  *kobj.World
@@ -102,6 +104,9 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 		}
 	}
 	if w.init, err = worldinit.Start(wc); err != nil {
+		return w, err
+	}
+	if err := w.superviseCalls(cfg.Addresses); err != nil {
 		return w, err
 	}
 	for _, path := range w.init.Bare {
@@ -255,6 +260,9 @@ func (w *World) Close() error {
 	if w.init != nil {
 		errs = append(errs, w.init.Wait())
 		w.init = nil
+	}
+	if w.calls != nil {
+		w.calls.Close()
 	}
 	for _, fd := range w.memory {
 		_ = fd.Close()

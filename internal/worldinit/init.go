@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/filter"
+	"github.com/pilotexec/pilot/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
@@ -157,18 +159,16 @@ func (s *server) handle(p packet) {
 		files = nil
 	case r.Config != nil:
 		s.drop = r.Config.DropCaps
-		err := build(*r.Config, s.layers)
+		listener, err := 0, build(*r.Config, s.layers)
 		if err == nil {
-			// Nobody in the world may look into this process, which has every
-			// capability there and the agent's socket.
-			err = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+			listener, err = seal()
 		}
-		s.answer(err)
+		s.answer(listener, err)
 		for _, l := range s.layers {
 			_ = l.mount.Close()
 		}
 	case r.Clock != nil:
-		s.answer(setClock(*r.Clock))
+		s.answer(0, setClock(*r.Clock))
 	case r.Start != nil:
 		pid, err := s.start(*r.Start, p.files)
 		if err != nil {
@@ -181,8 +181,24 @@ func (s *server) handle(p packet) {
 	}
 }
 
-func (s *server) answer(err error) {
-	e := Event{Kind: "ready"}
+// seal gives this process, and all that it will start, what belongs to a world:
+// the filter of calls, whose listener it returns, and no core dumps, for which a
+// program of the host would be started.
+func seal() (listener int, err error) {
+	// Nobody in the world may look into this process, which has every
+	// capability there and the agent's socket.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return 0, os.NewSyscallError("prctl set_dumpable", err)
+	}
+	// See noCore in package spawn.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}); err != nil {
+		return 0, os.NewSyscallError("setrlimit", err)
+	}
+	return sys.InstallFilter(filter.Program())
+}
+
+func (s *server) answer(fd int, err error) {
+	e := Event{Kind: "ready", FD: fd}
 	if err != nil {
 		e = Event{Kind: "failed", Err: err.Error()}
 	}

@@ -24,6 +24,8 @@ type Process struct {
 	cmd  *exec.Cmd
 	conn *net.UnixConn
 	talk talk
+	// filter is the listener's number in the init.
+	filter int
 
 	// Events tells what happens to the processes that commands start. It is
 	// closed when the init ends. It must be read.
@@ -81,7 +83,9 @@ func Start(c Config) (*Process, error) {
 	go p.receive()
 	err = p.sendLayers(view.layers)
 	if err == nil {
-		err = p.ask(request{Config: &c})
+		var e Event
+		e, err = p.ask(request{Config: &c})
+		p.filter = e.FD
 	}
 	if err != nil {
 		err = errors.Join(err, p.Kill(), p.Wait())
@@ -142,6 +146,16 @@ func (p *Process) sendLayers(layers []layer) error {
 // PID is the init's process id in the agent's pid namespace.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
+// Filter returns the descriptor by which the calls of commands can be heard of.
+func (p *Process) Filter() (sys.FD, error) {
+	pidfd, err := sys.PidfdOpen(p.PID())
+	if err != nil {
+		return -1, err
+	}
+	defer pidfd.Close()
+	return sys.PidfdGetFD(pidfd, p.filter)
+}
+
 func (p *Process) receive() {
 	defer close(p.Events)
 	defer close(p.answer)
@@ -171,21 +185,21 @@ func (p *Process) receive() {
 const askTimeout = 20 * time.Second
 
 // ask sends a request and waits for its outcome.
-func (p *Process) ask(r request) error {
+func (p *Process) ask(r request) (e Event, err error) {
 	if err := p.send(r, nil); err != nil {
-		return err
+		return e, err
 	}
 	select {
 	case e, ok := <-p.answer:
 		if !ok {
-			return errors.New("world init ended")
+			return e, errors.New("world init ended")
 		}
 		if e.Err != "" {
-			return errors.New(e.Err)
+			return e, errors.New(e.Err)
 		}
-		return nil
+		return e, nil
 	case <-time.After(askTimeout):
-		return errors.New("world init does not answer")
+		return e, errors.New("world init does not answer")
 	}
 }
 
@@ -212,7 +226,7 @@ func (p *Process) send(r request, files []*os.File) error {
 // SetClock fixes the world's clocks. It must be called once, before the first
 // command and the first phantom.
 func (p *Process) SetClock(monotonic, boottime time.Duration) error {
-	if err := p.ask(request{Clock: &clock{monotonic, boottime}}); err != nil {
+	if _, err := p.ask(request{Clock: &clock{monotonic, boottime}}); err != nil {
 		return fmt.Errorf("set clock: %w", err)
 	}
 	return nil

@@ -64,6 +64,7 @@ type Event struct {
 	Kind string // "ready", "started", "fork", "exec", "exit", "failed"
 	ID   int    // of the command, for started and failed
 	PID  int    // in the world's pid namespace
+	FD   int    // of the filter's listener in the init, for the answer to Config
 	// Parent is the process that forked PID.
 	Parent int
 	Args   []string

@@ -1,0 +1,108 @@
+//go:build linux
+
+package spawn
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/filter"
+	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/supervise"
+	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/tracee"
+	"golang.org/x/sys/unix"
+)
+
+// superviseCalls begins to answer the calls that the world's commands are
+// stopped at. Those of phantoms are added as they are built.
+func (w *World) superviseCalls(addresses []string) (err error) {
+	var own []netip.Addr
+	for _, text := range addresses {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return fmt.Errorf("address %q: %w", text, err)
+		}
+		own = append(own, p.Addr().Unmap())
+	}
+	w.calls, err = supervise.New(w.init.PID(), func(a netip.Addr) bool {
+		if a.IsLoopback() {
+			return true
+		}
+		for _, o := range own {
+			if o == a.Unmap() {
+				return true
+			}
+		}
+		return false
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := w.init.Filter()
+	if err != nil {
+		return err
+	}
+	w.calls.Add(listener, "")
+	return nil
+}
+
+// filterCalls puts the filter on a phantom that has one thread yet. The threads
+// that are made later have it too.
+func (w *World) filterCalls(ph *phantom) error {
+	at, _ := ph.lead.Data()
+	program := filter.Program()
+	var buf bytes.Buffer
+	// struct sock_fprog, then the instructions.
+	header := binary.LittleEndian.AppendUint64(nil, uint64(len(program)))
+	header = binary.LittleEndian.AppendUint64(header, uint64(at)+16)
+	buf.Write(header)
+	if err := binary.Write(&buf, binary.LittleEndian, program); err != nil {
+		return err
+	}
+	if err := ph.lead.Write(at, buf.Bytes()); err != nil {
+		return err
+	}
+	for _, flags := range sys.ListenerFlags {
+		calls := []tracee.Call{tracee.Sys(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uint64(at))}
+		if _, err := ph.lead.Batch(calls); err != nil {
+			return err
+		}
+		err := calls[0].Err()
+		if errors.Is(err, unix.EINVAL) {
+			continue
+		}
+		if errors.Is(err, unix.EBUSY) {
+			return errors.New("filter its calls: another program supervises them already by seccomp")
+		}
+		if err != nil {
+			return fmt.Errorf("filter its calls: %w", err)
+		}
+		listener, err := sys.PidfdGetFD(ph.pidfd, int(calls[0].Ret))
+		if err != nil {
+			return err
+		}
+		w.calls.Add(listener, ph.process.Member.Name)
+		return ph.lead.Do(tracee.Sys(unix.SYS_CLOSE, uint64(calls[0].Ret)))
+	}
+	return fmt.Errorf("filter its calls: %w", sys.ErrNotSupported)
+}
+
+// noCore keeps a phantom that crashes from starting the host's handler of core
+// dumps. A limit of 1 means that to the kernel: handlers of crashes have it, so
+// that they start no further ones, coredump_pipe in fs/coredump.c.
+func (ph *phantom) noCore() error {
+	limit := unix.Rlimit{Cur: 1, Max: 1}
+	return os.NewSyscallError("prlimit", unix.Prlimit(ph.lead.PID, unix.RLIMIT_CORE, &limit, nil))
+}
+
+// Attempts lists what processes of the world tried that would have left it.
+// incomplete says what is missing in the list, or is empty.
+func (w *World) Attempts(released time.Time) (list []model.Attempt, incomplete string) {
+	return w.calls.Attempts(released)
+}
