@@ -192,6 +192,9 @@ func hostAddresses() (out []string, err error) {
 // report ends the worlds and judges.
 func (r *run) report(ctx context.Context) (*model.Report, error) {
 	for _, s := range []*side{r.trial, r.control} {
+		if err := s.world.Audit(); err != nil {
+			return nil, fmt.Errorf("at the end, world %s: %w", s.world.Name, err)
+		}
 		s.seen.Name = s.world.Name
 		s.seen.Processes = s.watch.Processes()
 		s.seen.Spawn = s.world.Spawn

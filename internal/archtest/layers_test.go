@@ -69,12 +69,13 @@ var layers = map[string]layer{
 	"testcluster": faces,
 	"web":         faces,
 
-	"archtest": tests,
-	"e2e":      tests,
-	"kindtest": tests,
-	"testenv":  tests,
-	"victim":   tests,
-	"victim/*": tests,
+	"archtest":   tests,
+	"e2e":        tests,
+	"escapetest": tests,
+	"kindtest":   tests,
+	"testenv":    tests,
+	"victim":     tests,
+	"victim/*":   tests,
 }
 
 // sideways are the imports that are allowed inside a layer.

@@ -5,20 +5,23 @@ package spawn
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"slices"
 
+	"github.com/pilotexec/pilot/internal/image"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
-// ErrUnsealed means that a phantom shares something with production. It must
-// not run.
+// ErrUnsealed means that something of a world is production's, or can reach it.
+// The world must not run.
 var ErrUnsealed = errors.New("the world is not sealed")
 
-// audit looks at the finished phantoms from outside, without regard to how
-// they were made: no open file description, no writable shared mapping and no
-// namespace may be production's.
-func (w *World) audit() error {
+// Audit looks at the world from outside, without regard to how it was made. It
+// is done before anything runs, and may be done again at any time.
+func (w *World) Audit() error {
 	theirs, err := w.production()
 	if err != nil {
 		return err
@@ -27,28 +30,115 @@ func (w *World) audit() error {
 	if err != nil {
 		return err
 	}
+	if err := w.auditMounts(); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnsealed, err)
+	}
 	for _, ph := range w.phantoms {
-		name := ph.process.Member.Name
-		if err := auditMaps(ph.lead.PID, theirs); err != nil {
-			return fmt.Errorf("%w: member %s: %w", ErrUnsealed, name, err)
+		if ph.ended() {
+			continue
 		}
-		if err := auditFDs(ph.lead.PID, theirs); err != nil {
-			return fmt.Errorf("%w: member %s: %w", ErrUnsealed, name, err)
+		err := auditProcess(ph.lead.PID, theirs, home)
+		if err == nil {
+			err = auditProgram(ph.process, ph.lead.PID)
 		}
-		if err := auditProgram(ph.process, ph.lead.PID); err != nil {
-			return fmt.Errorf("%w: member %s: %w", ErrUnsealed, name, err)
-		}
-		spaces, err := procfs.Namespaces(ph.lead.PID)
-		if err != nil {
-			return err
-		}
-		for _, ns := range []string{"user", "mnt", "net", "ipc", "uts", "pid"} {
-			if spaces[ns] != home[ns] || spaces[ns] == theirs.spaces[ns] {
-				return fmt.Errorf("%w: member %s is not in the world's %s namespace", ErrUnsealed, name, ns)
-			}
+		if err != nil && !ph.ended() {
+			return fmt.Errorf("%w: member %s: %w", ErrUnsealed, ph.process.Member.Name, err)
 		}
 	}
 	return nil
+}
+
+// auditProcess finds what a process has in common with production: an open file
+// description, a writable shared mapping, a namespace; and what it has that
+// nothing in a world may have.
+func auditProcess(pid int, theirs *estate, home map[string]uint64) error {
+	if err := auditMaps(pid, theirs); err != nil {
+		return err
+	}
+	if err := auditFDs(pid, theirs); err != nil {
+		return err
+	}
+	spaces, err := procfs.Namespaces(pid)
+	if err != nil {
+		return err
+	}
+	for _, ns := range []string{"user", "mnt", "net", "ipc", "uts", "pid"} {
+		if spaces[ns] != home[ns] || spaces[ns] == theirs.spaces[ns] {
+			return fmt.Errorf("it is not in the world's %s namespace", ns)
+		}
+	}
+	return auditPowers(pid)
+}
+
+// auditPowers looks at every thread's capabilities and filter.
+func auditPowers(pid int) error {
+	var mask uint64
+	for _, c := range forbidden {
+		mask |= 1 << c
+	}
+	tids, err := procfs.Tasks(pid)
+	if err != nil {
+		return err
+	}
+	for _, tid := range tids {
+		s, err := procfs.ReadStatus(tid)
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+				continue // it has ended
+			}
+			return err
+		}
+		if has := (s.CapEff | s.CapPrm | s.CapInh | s.CapBnd | s.CapAmb) & mask; has != 0 {
+			return fmt.Errorf("thread %d has capabilities %#x", tid, has)
+		}
+		if s.Seccomp != unix.SECCOMP_MODE_FILTER {
+			return fmt.Errorf("thread %d makes calls without a filter", tid)
+		}
+	}
+	var core unix.Rlimit
+	if err := unix.Prlimit(pid, unix.RLIMIT_CORE, nil, &core); err != nil {
+		return os.NewSyscallError("prlimit", err)
+	}
+	if core.Max > 1 {
+		return errors.New("it may dump core")
+	}
+	return nil
+}
+
+// own are the file systems that a world has for itself, and may write to.
+var own = []string{"overlay", "tmpfs", "devpts", "mqueue"}
+
+// auditMounts finds what the world could write to and does not own.
+func (w *World) auditMounts() error {
+	mounts, err := procfs.Mountinfo(w.init.PID())
+	if err != nil {
+		return err
+	}
+	for _, m := range mounts {
+		switch {
+		case m.ReadOnly(), slices.Contains(own, m.FSType):
+		case m.FSType == "proc" && m.Point == "/proc":
+		case w.isData(m.Point):
+		default:
+			return fmt.Errorf("%s on %s is writable", m.FSType, m.Point)
+		}
+	}
+	return nil
+}
+
+// isData reports whether a copy of data is mounted on point.
+func (w *World) isData(point string) bool {
+	if w.Tree == nil {
+		return false
+	}
+	there, err := os.Stat(fmt.Sprintf("/proc/%d/root%s", w.init.PID(), point))
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(w.Tree.Roots, func(r image.Root) bool {
+		copied, err := os.Stat(r.Path)
+		return err == nil && os.SameFile(copied, there)
+	})
 }
 
 // inode names what a descriptor or a mapping refers to.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/tracee"
 	"golang.org/x/sys/unix"
@@ -183,6 +184,12 @@ func (ph *phantom) release() error {
 	}
 	ph.running = true
 	return errors.Join(errs...)
+}
+
+// ended reports whether the phantom is a zombie, or gone.
+func (ph *phantom) ended() bool {
+	stat, err := procfs.ReadStat(ph.lead.PID)
+	return err != nil || stat.State == 'Z' || stat.State == 'X'
 }
 
 // kill ends what is left of the phantom, the child before its parent.

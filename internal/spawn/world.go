@@ -181,7 +181,7 @@ func (w *World) build() error {
 			return fmt.Errorf("member %s: %w", ph.process.Member.Name, err)
 		}
 	}
-	return w.tracer.Do(w.audit)
+	return w.tracer.Do(w.Audit)
 }
 
 // restoreObjects makes the kernel objects anew, inside the world.
