@@ -40,7 +40,6 @@ var layers = map[string]layer{
 	"features": readers,
 	"procfs":   readers,
 	"sockdiag": readers,
-	"symbols":  readers,
 
 	"cgroup":    mechanisms,
 	"image":     mechanisms,
@@ -49,6 +48,7 @@ var layers = map[string]layer{
 	"supervise": mechanisms,
 	"tcprepair": mechanisms,
 	"tracee":    mechanisms,
+	"unwind":    mechanisms,
 	"userns":    mechanisms,
 	"worldinit": mechanisms,
 
@@ -84,6 +84,7 @@ var sideways = map[[2]string]string{
 	{"capture", "journal"}:  "every step is recorded with its undo",
 	{"spawn", "journal"}:    "every step is recorded with its undo",
 	{"spawn", "capture"}:    "a world is made of a snapshot",
+	{"supervise", "unwind"}: "what was tried comes with its call stack",
 	{"observe", "spawn"}:    "what is observed is a world",
 	{"cli", "report"}:       "commands print reports",
 	{"demo", "testcluster"}: "the demo's production is a test cluster",

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -263,11 +264,19 @@ func TestPrivEscape(t *testing.T) {
 // judge compares the results with the table, and prints it.
 func judge(t *testing.T, results []result, recorded []model.Attempt) {
 	t.Helper()
-	count := map[string]int{}
+	type by struct{ who, op string }
+	count := map[by]int{}
 	for _, a := range recorded {
-		count[a.Op] += a.Count
+		who := "action"
+		if a.Member != "" {
+			who = "phantom"
+		}
+		count[by{who, a.Op}] += a.Count
+		if !slices.ContainsFunc(a.Stack, func(f string) bool { return strings.Contains(f, "escapetest.attack.func1") }) {
+			t.Errorf("%s %s: its stack is %q", a.Op, a.Target, a.Stack)
+		}
 	}
-	wanted := map[string]int{}
+	wanted := map[by]int{}
 	for _, who := range []string{"action", "phantom"} {
 		for _, a := range attempts() {
 			var r *result
@@ -286,7 +295,7 @@ func judge(t *testing.T, results []result, recorded []model.Attempt) {
 				t.Errorf("%s: %s: succeeded", who, a.name)
 			}
 			if a.op != "" {
-				wanted[a.op]++
+				wanted[by{who, a.op}]++
 			}
 			outcome := r.Err
 			if outcome == "" {
@@ -297,10 +306,10 @@ func judge(t *testing.T, results []result, recorded []model.Attempt) {
 	}
 	for op, n := range wanted {
 		if count[op] < n {
-			t.Errorf("%s: %d attempts are recorded, %d were made", op, count[op], n)
+			t.Errorf("%v: %d attempts are recorded, %d were made", op, count[op], n)
 		}
 	}
-	t.Logf("%d attempts, of which %d kinds of call are recorded", len(attempts()), len(wanted))
+	t.Logf("%d attempts, each made twice", len(attempts()))
 }
 
 // A helper is a process of the test that takes and says lines.

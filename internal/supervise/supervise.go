@@ -19,6 +19,7 @@ import (
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/unwind"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,6 +30,7 @@ const maxAttempts = 1000
 type Supervisor struct {
 	init  int // the world's init, in the agent's pid namespace
 	local func(netip.Addr) bool
+	names unwind.Names
 
 	stopR, stopW sys.FD // a pipe, which is readable once the world ends
 	wg           sync.WaitGroup
@@ -107,8 +109,12 @@ func (s *Supervisor) judge(listener sys.FD, n sys.Notification, member string) u
 		return 0
 	}
 	who(&a, int(n.TID))
-	if sys.NotificationValid(listener, n.ID) {
-		s.record(a)
+	if !s.count(a) {
+		// The thread waits, so its stack is the one of this call.
+		a.Stack, _ = unwind.Stack(int(n.TID), &s.names)
+		if sys.NotificationValid(listener, n.ID) {
+			s.record(a)
+		}
 	}
 	return rule.Errno
 }
@@ -130,16 +136,22 @@ func who(a *model.Attempt, tid int) {
 	}
 }
 
-// record counts an attempt that is known, and keeps one that is not.
-func (s *Supervisor) record(a model.Attempt) {
+// count counts an attempt that is known already, and tells whether it is.
+func (s *Supervisor) count(a model.Attempt) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, have := range s.attempts {
 		if have.PID == a.PID && have.Op == a.Op && have.Target == a.Target {
 			have.Count++
-			return
+			return true
 		}
 	}
+	return false
+}
+
+func (s *Supervisor) record(a model.Attempt) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(s.attempts) == maxAttempts {
 		s.lost++
 		return
