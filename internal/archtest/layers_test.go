@@ -33,7 +33,7 @@ var layers = map[string]layer{
 	"plan":    decisions,
 	"verdict": decisions,
 
-	"filter":   edge,
+	"seal":     edge,
 	"osthread": edge,
 	"sys":      edge,
 
@@ -105,7 +105,7 @@ var restricted = map[string][]string{
 	"golang.org/x/sys/unix": {
 		"sys",
 		// They use constants and plain calls that sys would only pass on.
-		"agent", "capture", "filter", "image", "kobj", "observe", "spawn", "supervise", "tracee", "worldinit",
+		"agent", "capture", "image", "kobj", "observe", "seal", "spawn", "supervise", "tracee", "worldinit",
 		"victim", "victim/*",
 	},
 }

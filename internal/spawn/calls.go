@@ -11,8 +11,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/pilotexec/pilot/internal/filter"
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/seal"
 	"github.com/pilotexec/pilot/internal/supervise"
 	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/tracee"
@@ -56,7 +56,7 @@ func (w *World) superviseCalls(addresses []string) (err error) {
 // that are made later have it too.
 func (w *World) filterCalls(ph *phantom) error {
 	at, _ := ph.lead.Data()
-	program := filter.Program()
+	program := seal.Program()
 	var buf bytes.Buffer
 	// struct sock_fprog, then the instructions.
 	header := binary.LittleEndian.AppendUint64(nil, uint64(len(program)))

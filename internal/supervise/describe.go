@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pilotexec/pilot/internal/filter"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/seal"
 	"github.com/pilotexec/pilot/internal/sys"
 	"golang.org/x/sys/unix"
 )
@@ -62,7 +62,7 @@ func readMemory(tid int, addr uint64, buf []byte) (int, error) {
 
 // destination says where a connection goes, and what stops it if that is
 // outside of the world.
-func (s *Supervisor) destination(n sys.Notification, rule filter.Rule) (target, by string) {
+func (s *Supervisor) destination(n sys.Notification, rule seal.Rule) (target, by string) {
 	buf := make([]byte, min(n.Args[rule.Address+1], unix.SizeofSockaddrUnix))
 	if got, err := readMemory(int(n.TID), n.Args[rule.Address], buf); err != nil || got < 2 {
 		return "", "" // it fails by itself
@@ -167,7 +167,7 @@ func bound(sockets []procfs.UnixSocket, name string) bool {
 
 // stranger tells whether the process that a call is about exists on the host
 // and not in the world.
-func (s *Supervisor) stranger(n sys.Notification, rule filter.Rule) (target, by string) {
+func (s *Supervisor) stranger(n sys.Notification, rule seal.Rule) (target, by string) {
 	pid := int(int32(n.Args[rule.Target]))
 	if pid < 0 {
 		pid = -pid // a process group

@@ -1,7 +1,7 @@
 //go:build linux
 
 // Package supervise hears of the system calls that the processes of a world are
-// stopped at (package filter), records what would have left the world, and lets
+// stopped at (package seal), records what would have left the world, and lets
 // the calls fail or go on. It runs in the agent and never touches production.
 package supervise
 
@@ -15,9 +15,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pilotexec/pilot/internal/filter"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/seal"
 	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/unwind"
 	"golang.org/x/sys/unix"
@@ -91,18 +91,18 @@ func (s *Supervisor) serve(listener sys.FD, member string) {
 // judge records a call if it would leave the world, and says how it is to fail.
 // 0 lets it be made.
 func (s *Supervisor) judge(listener sys.FD, n sys.Notification, member string) unix.Errno {
-	rule, known := filter.For(uint32(n.Nr))
+	rule, known := seal.For(uint32(n.Nr))
 	if !known || n.Arch != unix.AUDIT_ARCH_X86_64 {
-		rule = filter.Rule{Name: fmt.Sprintf("call %d of another instruction set", n.Nr), Errno: unix.ENOSYS}
+		rule = seal.Rule{Name: fmt.Sprintf("call %d of another instruction set", n.Nr), Errno: unix.ENOSYS}
 	}
 	a := model.Attempt{Op: rule.Name, Member: member}
 	switch rule.Purpose {
-	case filter.Refuse:
+	case seal.Refuse:
 		a.By, a.Answer = "seccomp", unix.ErrnoName(rule.Errno)
 		a.Target = s.describe(rule.Name, n)
-	case filter.Connect:
+	case seal.Connect:
 		a.Target, a.By = s.destination(n, rule)
-	case filter.Signal:
+	case seal.Signal:
 		a.Target, a.By = s.stranger(n, rule)
 	}
 	if a.By == "" {

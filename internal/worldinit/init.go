@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pilotexec/pilot/internal/filter"
+	"github.com/pilotexec/pilot/internal/seal"
 	"github.com/pilotexec/pilot/internal/sys"
 	"golang.org/x/sys/unix"
 )
@@ -161,7 +161,7 @@ func (s *server) handle(p packet) {
 		s.drop = r.Config.DropCaps
 		listener, err := 0, build(*r.Config, s.layers)
 		if err == nil {
-			listener, err = seal()
+			listener, err = sealSelf()
 		}
 		s.answer(listener, err)
 		for _, l := range s.layers {
@@ -181,10 +181,10 @@ func (s *server) handle(p packet) {
 	}
 }
 
-// seal gives this process, and all that it will start, what belongs to a world:
+// sealSelf gives this process, and all that it will start, what belongs to a world:
 // the filter of calls, whose listener it returns, and no core dumps, for which a
 // program of the host would be started.
-func seal() (listener int, err error) {
+func sealSelf() (listener int, err error) {
 	// Nobody in the world may look into this process, which has every
 	// capability there and the agent's socket.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
@@ -194,7 +194,7 @@ func seal() (listener int, err error) {
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}); err != nil {
 		return 0, os.NewSyscallError("setrlimit", err)
 	}
-	return sys.InstallFilter(filter.Program())
+	return sys.InstallFilter(seal.Program())
 }
 
 func (s *server) answer(fd int, err error) {

@@ -1,13 +1,13 @@
 //go:build linux
 
-// Package filter says which system calls the processes of a world are stopped
+// Package seal says which system calls the processes of a world are stopped
 // at, as a program for seccomp(2). It decides nothing else: what is stopped is
 // handed to package supervise, which records it and answers.
 //
 // A world is sealed by its namespaces, mounts and lost capabilities. The filter
 // is one layer more, for what these do not know (vsock, keyrings, io_uring), and
 // it is how an attempt becomes visible.
-package filter
+package seal
 
 import (
 	"slices"

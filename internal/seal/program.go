@@ -1,6 +1,6 @@
 //go:build linux
 
-package filter
+package seal
 
 import "golang.org/x/sys/unix"
 
