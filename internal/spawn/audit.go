@@ -17,7 +17,8 @@ var ErrUnsealed = errors.New("the world is not sealed")
 
 // audit looks at the finished phantoms from outside, without regard to how
 // they were made: no open file description, no writable shared mapping and no
-// namespace may be production's.
+// namespace may be production's, and no thread has capabilities that its origin
+// has not.
 func (w *World) audit() error {
 	theirs, err := w.production()
 	if err != nil {
@@ -33,6 +34,9 @@ func (w *World) audit() error {
 			return fmt.Errorf("%w: member %s: %w", ErrUnsealed, name, err)
 		}
 		if err := auditFDs(ph.lead.PID, theirs); err != nil {
+			return fmt.Errorf("%w: member %s: %w", ErrUnsealed, name, err)
+		}
+		if err := auditCredentials(ph); err != nil {
 			return fmt.Errorf("%w: member %s: %w", ErrUnsealed, name, err)
 		}
 		spaces, err := procfs.Namespaces(ph.lead.PID)

@@ -84,6 +84,9 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 		return w, err
 	}
 	wc := worldinit.Config{Label: cfg.Dir, Addresses: cfg.Addresses, Masked: cfg.Masked, DropCaps: forbidden}
+	if wc.Owner, err = owner(snap); err != nil {
+		return w, err
+	}
 	if snap.Image != nil {
 		if w.Tree, err = snap.Image.World(ctx, filepath.Join(cfg.Dir, "data")); err != nil {
 			return w, err
@@ -119,7 +122,7 @@ func (w *World) openOutputs() error {
 		}
 		w.outputs[i] = f
 	}
-	return nil
+	return w.giveOutputs()
 }
 
 // Log is the path of a member's log in the world's directory on the host.

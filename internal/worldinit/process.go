@@ -62,11 +62,14 @@ func Start(c Config) (*Process, error) {
 				UidMappings:                all,
 				GidMappings:                all,
 				GidMappingsEnableSetgroups: true,
-				Setsid:                     true,
+				// Another owner than root would not keep its capabilities
+				// inside, over exec.
+				Credential: &syscall.Credential{},
+				Setsid:     true,
 			},
 		},
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := startAs(p.cmd, c.Owner); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("start world init: %w", err)
 	}
