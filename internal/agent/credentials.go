@@ -3,9 +3,13 @@
 package agent
 
 import (
+	"errors"
+
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/plan"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/tracee"
 )
 
 // credentials reads who each thread is. Threads that ended meanwhile are left
@@ -37,4 +41,23 @@ func owner(all []facts) (uid int, refusals []model.Refusal) {
 		}
 	}
 	return plan.WorldOwner(running)
+}
+
+// readFilters reads the seccomp filters, for which each thread must stop for
+// some microseconds. A process that is refused anyhow is left alone.
+func (f *facts) readFilters() {
+	if f.TracerPID != 0 || f.ParentPID == f.AgentPID || f.Seccomp == 1 {
+		return
+	}
+	tracer := osthread.New()
+	defer tracer.Close()
+	var got tracee.Filtering
+	err := tracer.Do(func() (err error) {
+		got, err = tracee.Filters(f.Member.PID)
+		return err
+	})
+	f.Filtering = plan.Filtering{Denied: got.Denied, Unlike: got.Unlike, Supervised: got.Supervised}
+	if err != nil && !errors.Is(err, tracee.ErrGone) {
+		f.Filtering.Err = err.Error()
+	}
 }

@@ -116,6 +116,7 @@ func examineOne(m model.Member) (f facts, err error) {
 	if f.TracerPID = procfs.Tracer(m.PID); f.TracerPID != 0 {
 		f.Tracer = comm(f.TracerPID)
 	}
+	f.readFilters()
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", m.PID))
 	f.KernelTask = errors.Is(err, fs.ErrNotExist)
 	if f.KernelTask || strings.HasPrefix(f.State, "Z") {

@@ -30,6 +30,7 @@ var layers = map[string]layer{
 
 	"causal":  decisions,
 	"cut":     decisions,
+	"filter":  decisions,
 	"plan":    decisions,
 	"verdict": decisions,
 

@@ -22,7 +22,7 @@ func TestPrivOrdinaryUser(t *testing.T) {
 // TestPrivOrdinaryKinds forks objects whose making needs rights, or that are
 // looked up by who made them.
 func TestPrivOrdinaryKinds(t *testing.T) {
-	for _, kind := range []string{"threads", "shmfile", "shmanon", "unixlisten", "unixpair", "locks", "deleted", "pending", "timers", "fifo", "memfd"} {
+	for _, kind := range []string{"eventfd", "shmfile", "shmanon", "unixlisten", "unixpair", "locks", "deleted", "pending", "timers", "fifo", "memfd"} {
 		t.Run(kind, func(t *testing.T) { stage(t, member{kind, ordinary()}).fork(t) })
 	}
 }

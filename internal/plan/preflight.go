@@ -19,6 +19,7 @@ type ProcessFacts struct {
 	ParentPID  int
 	AgentPID   int
 	Seccomp    int
+	Filtering  Filtering
 	// Credentials are those of every thread, the lead's first.
 	Credentials []Credentials
 	Shadow      bool // shadow stacks are in use

@@ -31,6 +31,13 @@ func TestPreflight(t *testing.T) {
 		{"traced", func(f *ProcessFacts) { f.TracerPID = 7 }, []string{"tracee"}},
 		{"our child", func(f *ProcessFacts) { f.ParentPID = 5000 }, []string{"child of pilot"}},
 		{"strict seccomp", func(f *ProcessFacts) { f.Seccomp = 1 }, []string{"strict seccomp"}},
+		{"filters that allow", func(f *ProcessFacts) { f.Seccomp = 2 }, nil},
+		{"filters that deny", func(f *ProcessFacts) {
+			f.Seccomp, f.Filtering.Denied = 2, []string{"clone: a filter kills the process"}
+		}, []string{"seccomp filter"}},
+		{"filters of one thread", func(f *ProcessFacts) { f.Filtering.Unlike = 4001 }, []string{"seccomp filter"}},
+		{"filters with a supervisor", func(f *ProcessFacts) { f.Seccomp, f.Filtering.Supervised = 2, true }, []string{"seccomp filter"}},
+		{"filters that are secret", func(f *ProcessFacts) { f.Seccomp, f.Filtering.Err = 2, "permission denied" }, []string{"seccomp filter"}},
 		{"shadow stack", func(f *ProcessFacts) { f.Shadow = true }, []string{"shadow stack"}},
 		{"chroot", func(f *ProcessFacts) { f.Root = "/srv/jail" }, []string{"chroot"}},
 		{"container", func(f *ProcessFacts) { f.Foreign = []string{"mnt", "pid"} }, []string{"mnt", "pid"}},

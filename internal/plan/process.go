@@ -29,9 +29,7 @@ func (f ProcessFacts) refuseProcess(refuse refuseFunc) {
 	if f.ParentPID == f.AgentPID {
 		refuse("process", "child of pilot", "was started by the process that would trace it", "start pilot as a process of its own")
 	}
-	if f.Seccomp == 1 {
-		refuse("process", "strict seccomp", "may make no system call but read, write and exit", "")
-	}
+	f.refuseSeccomp(refuse)
 	if f.Shadow {
 		refuse("process", "shadow stack", "returns cannot be redirected", shadowHint)
 	}
