@@ -102,6 +102,8 @@ func (r *run) check() error {
 		refusals = append(refusals, refused...)
 		r.gaps = append(r.gaps, gaps...)
 	}
+	_, refused := owner(facts)
+	refusals = append(refusals, refused...)
 	refusals = append(refusals, checkData(r.spec.Members)...)
 	if len(refusals) > 0 {
 		return &model.RefusedError{Refusals: refusals}

@@ -106,15 +106,17 @@ func examineOne(m model.Member) (f facts, err error) {
 		return f, err
 	}
 	f.State, f.ParentPID = status.State, status.PPID
-	f.UIDs, f.Seccomp = status.UIDs, status.Seccomp
+	f.Seccomp = status.Seccomp
 	f.Shadow = strings.Contains(status.ThreadFeatures, "shstk")
 	f.Resident = status.Resident
 	if f.TIDs, err = procfs.Tasks(m.PID); err != nil {
 		return f, err
 	}
+	f.Credentials = credentials(m.PID, f.TIDs)
 	if f.TracerPID = procfs.Tracer(m.PID); f.TracerPID != 0 {
 		f.Tracer = comm(f.TracerPID)
 	}
+	f.readFilters()
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", m.PID))
 	f.KernelTask = errors.Is(err, fs.ErrNotExist)
 	if f.KernelTask || strings.HasPrefix(f.State, "Z") {

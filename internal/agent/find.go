@@ -133,12 +133,18 @@ func (Engine) Doctor(_ context.Context, spec model.Spec) (out []model.Diagnosis,
 		return nil, err
 	}
 	members := withData(spec.Members, all)
+	_, unable := owner(all)
 	for i, f := range all {
 		d := model.Diagnosis{Member: members[i]}
 		if !members[i].Down() {
 			d.Threads, d.Resident = len(f.TIDs), f.Resident
 			d.Refusals, d.Gaps, d.Objects = f.preflight()
 			d.Predicted = plan.Predict(f.ProcessFacts)
+			for _, r := range unable {
+				if r.PID == members[i].PID {
+					d.Refusals = append(d.Refusals, r)
+				}
+			}
 		}
 		d.DataBytes = size(members[i].Data)
 		out = append(out, d)

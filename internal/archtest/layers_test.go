@@ -30,6 +30,7 @@ var layers = map[string]layer{
 
 	"causal":  decisions,
 	"cut":     decisions,
+	"filter":  decisions,
 	"plan":    decisions,
 	"verdict": decisions,
 
@@ -73,6 +74,7 @@ var layers = map[string]layer{
 	"e2e":        tests,
 	"escapetest": tests,
 	"kindtest":   tests,
+	"membertest": tests,
 	"testenv":    tests,
 	"victim":     tests,
 	"victim/*":   tests,

@@ -40,8 +40,11 @@ type Process struct {
 	Names   map[int]string  // thread names by tid
 	Cwd     string
 	Exe     string // its program, as /proc/PID/exe shows it
-	Caps    uint64 // effective capabilities of the leader
-	Maps    []procfs.VMA
+	// Status is what /proc tells of each thread, by tid: its credentials.
+	Status map[int]procfs.Status
+	// Securebits and Dumpable are those of the leader, as prctl(2) returns them.
+	Securebits, Dumpable int
+	Maps                 []procfs.VMA
 	// Regions are bytes of memory that a fork does not carry over, or carries
 	// over shared with production.
 	Regions  []Region

@@ -80,7 +80,7 @@ func (t *taking) prepare() error {
 		if m.Down() {
 			continue
 		}
-		p := &Process{Member: m, Index: i, Names: map[int]string{}}
+		p := &Process{Member: m, Index: i, Names: map[int]string{}, Status: map[int]procfs.Status{}}
 		origin, err := tracee.Open(m.PID)
 		if err != nil {
 			return fmt.Errorf("member %s: %w", m.Name, err)
@@ -101,12 +101,7 @@ func (t *taking) prepare() error {
 }
 
 // survey reads what seldom changes.
-func (p *Process) survey() error {
-	status, err := procfs.ReadStatus(p.Member.PID)
-	if err != nil {
-		return err
-	}
-	p.Caps = status.CapEff
+func (p *Process) survey() (err error) {
 	if p.Cwd, err = os.Readlink(fmt.Sprintf("/proc/%d/cwd", p.Member.PID)); err != nil {
 		return err
 	}
@@ -120,6 +115,9 @@ func (p *Process) survey() error {
 	for _, tid := range tids {
 		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/comm", p.Member.PID, tid)); err == nil && len(name) > 0 {
 			p.Names[tid] = string(name[:len(name)-1])
+		}
+		if s, err := procfs.ReadTaskStatus(p.Member.PID, tid); err == nil {
+			p.Status[tid] = s
 		}
 	}
 	if p.Maps, err = procfs.Smaps(p.Member.PID); err != nil {
@@ -228,6 +226,9 @@ func (t *taking) read(deadline time.Time) error {
 		if p.Threads, err = p.Origin.Capture(); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
+		if err := p.readNewcomers(); err != nil {
+			return fmt.Errorf("member %s: %w", p.Member.Name, err)
+		}
 		if time.Now().After(deadline) {
 			return tracee.ErrBudget
 		}
@@ -280,6 +281,9 @@ func (t *taking) finish() error {
 		}
 		if err := p.Seed.Equip(); err != nil {
 			return err
+		}
+		if err := p.readSeed(); err != nil {
+			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
 	}
 	return nil

@@ -15,8 +15,9 @@ import (
 var doctorCommand = command{
 	name: "doctor", args: "[flags] [TARGET]",
 	short: "tell whether this kernel and these processes can be piloted, and at what cost",
-	long: `TARGET is a pid, or a name as for --match. Nothing is stopped. The exit status is
-0 when all can be piloted, 4 when something would be refused.`,
+	long: `TARGET is a pid, or a name as for --match. Nothing is stopped, but
+threads under a seccomp filter: each for some microseconds, to read it. The exit
+status is 0 when all can be piloted, 4 when something would be refused.`,
 	setup: func(a *app, fs *flag.FlagSet) action {
 		t, f := targetFlags(fs), formatFlags(fs)
 		return func(ctx context.Context, operands []string) (int, error) { return a.doctor(ctx, t, *f, operands) }

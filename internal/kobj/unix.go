@@ -22,9 +22,10 @@ type unixState struct {
 	typ       int
 	listening bool
 	connected bool
-	name      string   // path, or "@" and an abstract name
-	data      [][]byte // unread messages; one piece for streams
-	sent      int      // bytes that its peer has not read yet, in the kernel's measure
+	name      string       // path, or "@" and an abstract name
+	node      *unix.Stat_t // of the path, nil when it is gone
+	data      [][]byte     // unread messages; one piece for streams
+	sent      int          // bytes that its peer has not read yet, in the kernel's measure
 	options   []option
 }
 
@@ -56,6 +57,9 @@ func (unixSock) Capture(src *Source) (any, error) {
 			st.name = un.Name
 		}
 	}
+	if st.listening || st.typ == unix.SOCK_DGRAM {
+		st.node = socketNode(st.name)
+	}
 	if st.listening {
 		return st, nil
 	}
@@ -69,6 +73,16 @@ func (unixSock) Capture(src *Source) (any, error) {
 		return st, err
 	}
 	return st, nil
+}
+
+// socketNode looks at what a socket is bound to: its owner and mode decide who
+// may connect, unix(7).
+func socketNode(name string) *unix.Stat_t {
+	var st unix.Stat_t
+	if !strings.HasPrefix(name, "/") || unix.Lstat(name, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return nil
+	}
+	return &st
 }
 
 // peekUnix copies unread bytes or messages. SO_PEEK_OFF walks over messages,
@@ -333,7 +347,13 @@ func (w *World) bindUnix(fd int, d *Description, st *unixState) error {
 		if !strings.HasPrefix(st.name, "@") {
 			_ = os.Remove(st.name)
 		}
-		if err := unix.Bind(fd, &unix.SockaddrUnix{Name: st.name}); err != nil {
+		err := unix.Bind(fd, &unix.SockaddrUnix{Name: st.name})
+		if n := st.node; err == nil && n != nil {
+			if err := errors.Join(unix.Lchown(st.name, int(n.Uid), int(n.Gid)), unix.Chmod(st.name, n.Mode&0o7777)); err != nil {
+				return fmt.Errorf("owner of %s: %w", st.name, err)
+			}
+		}
+		if err != nil {
 			w.Gap(d, fmt.Sprintf("cannot be reached at %s: %v", st.name, err))
 			if !st.listening {
 				return nil

@@ -18,9 +18,11 @@ type ProcessFacts struct {
 	Tracer     string
 	ParentPID  int
 	AgentPID   int
-	UIDs       []int // real, effective, saved, file system
 	Seccomp    int
-	Shadow     bool // shadow stacks are in use
+	Filtering  Filtering
+	// Credentials are those of every thread, the lead's first.
+	Credentials []Credentials
+	Shadow      bool // shadow stacks are in use
 	// Foreign are the namespaces that are not the agent's.
 	Foreign     []string
 	Root        string
@@ -64,6 +66,11 @@ func (f ProcessFacts) gaps() (out []model.Gap) {
 	}
 	for _, peer := range f.Outside {
 		gap("connection to "+peer, "it is dead in the world: the peer is not a member")
+	}
+	for _, c := range f.Credentials {
+		if f.Credentials[0].NoNewPrivs && !c.NoNewPrivs {
+			gap(fmt.Sprintf("thread %d", c.TID), "may gain no privileges by execve in the world (no_new_privs), like the first thread")
+		}
 	}
 	if f.Cgroup != "" && f.Cgroup != "/" {
 		gap("cgroup "+f.Cgroup, "processes of the world stay in it and count towards its limits")

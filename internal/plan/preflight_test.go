@@ -12,7 +12,7 @@ import (
 func sound() ProcessFacts {
 	return ProcessFacts{
 		Member: model.Member{Name: "m1", PID: 4000}, State: "S (sleeping)", ParentPID: 1, AgentPID: 5000,
-		UIDs: []int{0, 0, 0, 0}, Root: "/", TIDs: []int{4000, 4001},
+		Credentials: []Credentials{root(4000), root(4001)}, Root: "/", TIDs: []int{4000, 4001},
 		Descriptors: []Descriptor{{FD: 0, Kind: "file", Known: true}, {FD: 5, Kind: "epoll", Known: true}},
 	}
 }
@@ -31,10 +31,20 @@ func TestPreflight(t *testing.T) {
 		{"traced", func(f *ProcessFacts) { f.TracerPID = 7 }, []string{"tracee"}},
 		{"our child", func(f *ProcessFacts) { f.ParentPID = 5000 }, []string{"child of pilot"}},
 		{"strict seccomp", func(f *ProcessFacts) { f.Seccomp = 1 }, []string{"strict seccomp"}},
+		{"filters that allow", func(f *ProcessFacts) { f.Seccomp = 2 }, nil},
+		{"filters that deny", func(f *ProcessFacts) {
+			f.Seccomp, f.Filtering.Denied = 2, []string{"clone: a filter kills the process"}
+		}, []string{"seccomp filter"}},
+		{"filters of one thread", func(f *ProcessFacts) { f.Filtering.Unlike = 4001 }, []string{"seccomp filter"}},
+		{"filters with a supervisor", func(f *ProcessFacts) { f.Seccomp, f.Filtering.Supervised = 2, true }, []string{"seccomp filter"}},
+		{"filters that are secret", func(f *ProcessFacts) { f.Seccomp, f.Filtering.Err = 2, "permission denied" }, []string{"seccomp filter"}},
 		{"shadow stack", func(f *ProcessFacts) { f.Shadow = true }, []string{"shadow stack"}},
 		{"chroot", func(f *ProcessFacts) { f.Root = "/srv/jail" }, []string{"chroot"}},
 		{"container", func(f *ProcessFacts) { f.Foreign = []string{"mnt", "pid"} }, []string{"mnt", "pid"}},
-		{"user", func(f *ProcessFacts) { f.UIDs = []int{33, 33, 33, 33} }, []string{"uid 33"}},
+		{"user", func(f *ProcessFacts) { f.Credentials = []Credentials{user(4000, 33), user(4001, 33)} }, nil},
+		{"users", func(f *ProcessFacts) { f.Credentials = []Credentials{user(4000, 33), user(4001, 34)} }, []string{"uid 34"}},
+		{"groups", func(f *ProcessFacts) { f.Credentials[1].Groups = []int{7} }, []string{"uid 0"}},
+		{"one thread without capabilities", func(f *ProcessFacts) { f.Credentials[1].CapEff = 0 }, nil},
 		{"low tid", func(f *ProcessFacts) { f.TIDs = []int{7, 90} }, []string{"tid 7"}},
 		{"io_uring", func(f *ProcessFacts) {
 			f.Descriptors = append(f.Descriptors, Descriptor{FD: 9, Kind: "anon_inode:[io_uring]"})
@@ -141,6 +151,7 @@ func TestGaps(t *testing.T) {
 	}
 	f.Outside = []string{"10.0.0.9:443"}
 	f.Cgroup = "/system.slice/x.service"
+	f.Credentials[0].NoNewPrivs = true
 	refusals, gaps, _ := Preflight(f)
 	var objects []string
 	for _, g := range gaps {
@@ -150,7 +161,7 @@ func TestGaps(t *testing.T) {
 		objects = append(objects, g.Object)
 	}
 	want := []string{"child process 4010", "child process 4011", "mapping 0x1000-0x2000 ", "mapping 0x2000-0x3000 ",
-		"connection to 10.0.0.9:443", "cgroup /system.slice/x.service"}
+		"connection to 10.0.0.9:443", "thread 4001", "cgroup /system.slice/x.service"}
 	if len(refusals) != 0 || !slices.Equal(objects, want) {
 		t.Errorf("gaps %q, want %q; refusals %v", objects, want, refusals)
 	}

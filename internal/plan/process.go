@@ -29,9 +29,7 @@ func (f ProcessFacts) refuseProcess(refuse refuseFunc) {
 	if f.ParentPID == f.AgentPID {
 		refuse("process", "child of pilot", "was started by the process that would trace it", "start pilot as a process of its own")
 	}
-	if f.Seccomp == 1 {
-		refuse("process", "strict seccomp", "may make no system call but read, write and exit", "")
-	}
+	f.refuseSeccomp(refuse)
 	if f.Shadow {
 		refuse("process", "shadow stack", "returns cannot be redirected", shadowHint)
 	}
@@ -41,12 +39,7 @@ func (f ProcessFacts) refuseProcess(refuse refuseFunc) {
 	for _, ns := range f.Foreign {
 		refuse("namespace", ns, "is in another "+ns+" namespace than pilot", "run pilot inside the same container")
 	}
-	for _, uid := range f.UIDs {
-		if uid != 0 {
-			refuse("process", fmt.Sprintf("uid %d", uid), "does not run as root", "only members that run as root can be piloted so far")
-			break
-		}
-	}
+	f.refuseCredentials(refuse)
 	if low := slices.Min(append(slices.Clone(f.TIDs), lowestTID)); low < lowestTID {
 		refuse("thread", fmt.Sprintf("tid %d", low), fmt.Sprintf("thread numbers below %d are taken in a world", lowestTID),
 			"restart the member, so that it gets higher numbers")

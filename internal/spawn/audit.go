@@ -41,6 +41,9 @@ func (w *World) Audit() error {
 		if err == nil {
 			err = auditProgram(ph.process, ph.lead.PID)
 		}
+		if err == nil {
+			err = auditCredentials(ph)
+		}
 		if err != nil && !ph.ended() {
 			return fmt.Errorf("%w: member %s: %w", ErrUnsealed, ph.process.Member.Name, err)
 		}
@@ -67,15 +70,12 @@ func auditProcess(pid int, theirs *estate, home map[string]uint64) error {
 			return fmt.Errorf("it is not in the world's %s namespace", ns)
 		}
 	}
-	return auditPowers(pid)
+	return auditFilter(pid)
 }
 
-// auditPowers looks at every thread's capabilities and filter.
-func auditPowers(pid int) error {
-	var mask uint64
-	for _, c := range forbidden {
-		mask |= 1 << c
-	}
+// auditFilter makes sure that no thread makes calls without the world's filter,
+// and that no program of the host is started for a core dump.
+func auditFilter(pid int) error {
 	tids, err := procfs.Tasks(pid)
 	if err != nil {
 		return err
@@ -88,18 +88,15 @@ func auditPowers(pid int) error {
 			}
 			return err
 		}
-		if has := (s.CapEff | s.CapPrm | s.CapInh | s.CapBnd | s.CapAmb) & mask; has != 0 {
-			return fmt.Errorf("thread %d has capabilities %#x", tid, has)
-		}
 		if s.Seccomp != unix.SECCOMP_MODE_FILTER {
 			return fmt.Errorf("thread %d makes calls without a filter", tid)
 		}
 	}
-	var core unix.Rlimit
-	if err := unix.Prlimit(pid, unix.RLIMIT_CORE, nil, &core); err != nil {
-		return os.NewSyscallError("prlimit", err)
+	core, err := procfs.CoreLimit(pid)
+	if err != nil {
+		return err
 	}
-	if core.Max > 1 {
+	if core > 1 {
 		return errors.New("it may dump core")
 	}
 	return nil

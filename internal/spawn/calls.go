@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/model"
@@ -97,8 +96,12 @@ func (w *World) filterCalls(ph *phantom) error {
 // dumps. A limit of 1 means that to the kernel: handlers of crashes have it, so
 // that they start no further ones, coredump_pipe in fs/coredump.c.
 func (ph *phantom) noCore() error {
-	limit := unix.Rlimit{Cur: 1, Max: 1}
-	return os.NewSyscallError("prlimit", unix.Prlimit(ph.lead.PID, unix.RLIMIT_CORE, &limit, nil))
+	at, _ := ph.lead.Data()
+	limit := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, 1), 1) // struct rlimit
+	if err := ph.lead.Write(at, limit); err != nil {
+		return err
+	}
+	return ph.lead.Do(tracee.Sys(unix.SYS_SETRLIMIT, unix.RLIMIT_CORE, uint64(at)))
 }
 
 // Attempts lists what processes of the world tried that would have left it.

@@ -45,9 +45,7 @@ func (w *World) enliven(ph *phantom) error {
 		if err := ph.each(ph.equipThread); err != nil {
 			return err
 		}
-		// A process that changed its user namespace is not dumpable, which
-		// would hide its own /proc from it.
-		if err := ph.lead.Do(tracee.Sys(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1)); err != nil {
+		if err := ph.setDumpable(); err != nil {
 			return err
 		}
 		if err := ph.lead.Strip(); err != nil {

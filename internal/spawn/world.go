@@ -95,6 +95,9 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 		Label: cfg.Dir, Addresses: cfg.Addresses, DropCaps: forbidden,
 		Scratch: scratch, ScratchSize: scratchSize,
 	}
+	if wc.Owner, err = owner(snap); err != nil {
+		return w, err
+	}
 	if snap.Image != nil {
 		if w.Tree, err = snap.Image.World(ctx, filepath.Join(cfg.Dir, "data")); err != nil {
 			return w, err
@@ -136,7 +139,7 @@ func (w *World) openOutputs() error {
 		}
 		w.outputs[i] = f
 	}
-	return nil
+	return w.giveOutputs()
 }
 
 // Log is the path of a member's log in the world's directory on the host.

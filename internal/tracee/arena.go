@@ -55,6 +55,9 @@ func free(vmas []procfs.VMA, at Addr, size uint64) bool {
 // but to do what pilot asks of it. Only the lead thread is stopped, for some
 // hundred microseconds. Undo it with Remove.
 func (o *Origin) Prepare() error {
+	if err := o.checkFilters(); err != nil {
+		return fmt.Errorf("prepare pid %d: %w", o.PID, err)
+	}
 	if err := o.mapArena(); err != nil {
 		return err
 	}
@@ -64,12 +67,16 @@ func (o *Origin) Prepare() error {
 	return o.makeHelper()
 }
 
+func (o *Origin) arenaCall() Call {
+	return Sys(unix.SYS_MMAP, uint64(o.arena), ArenaSize, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0)
+}
+
 func (o *Origin) mapArena() error {
 	if o.inherited {
 		return nil
 	}
-	calls := []Call{Sys(unix.SYS_MMAP, uint64(o.arena), ArenaSize, unix.PROT_READ|unix.PROT_WRITE,
-		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0)}
+	calls := []Call{o.arenaCall()}
 	if _, err := o.onLead(calls, o.stackFrame); err != nil {
 		o.arena = 0
 		return fmt.Errorf("map arena in pid %d: %w", o.PID, err)
@@ -81,16 +88,18 @@ func (o *Origin) mapArena() error {
 	return nil
 }
 
+// reapAny collects a child of the helper, whichever there is.
+var reapAny = Sys(unix.SYS_WAIT4, ^uint64(0), 0, unix.WALL|unix.WNOTHREAD, 0)
+
 // writeFallbacks fills the frames that orphans of the tracer end by.
 func (o *Origin) writeFallbacks() error {
 	exit := Sys(unix.SYS_EXIT, 0)
-	reap := Sys(unix.SYS_WAIT4, ^uint64(0), 0, unix.WALL|unix.WNOTHREAD, 0)
 	end := Sys(unix.SYS_EXIT_GROUP, 0)
 	base := sys.Regs{Cs: 0x33, Ss: 0x2b, Eflags: 0x202}
 	for _, f := range []struct {
 		slot, next Addr
 		call       Call
-	}{{slotExit, slotExit, exit}, {slotReap, slotExit, reap}, {slotSeed, slotSeed, end}} {
+	}{{slotExit, slotExit, exit}, {slotReap, slotExit, reapAny}, {slotSeed, slotSeed, end}} {
 		at := o.arena + f.slot
 		regs := callRegs(base, o.gadgets.Syscall, o.arena+f.next, f.call)
 		if err := writeMem(o.mem, at, sigframe(at, o.gadgets.Restorer, regs, nil, ^uint64(0))); err != nil {

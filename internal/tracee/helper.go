@@ -10,10 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (o *Origin) makeHelper() error {
+// helperCall makes the helper. It returns from clone with its stack at the exit
+// frame.
+func (o *Origin) helperCall() Call {
 	const flags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD | unix.CLONE_SYSVSEM
-	// The new thread returns from clone with its stack at the exit frame.
-	calls := []Call{Sys(unix.SYS_CLONE, flags, uint64(o.arena+slotExit))}
+	return Sys(unix.SYS_CLONE, flags, uint64(o.arena+slotExit))
+}
+
+// emptyTable gives the helper an own, empty descriptor table.
+var emptyTable = Sys(unix.SYS_CLOSE_RANGE, 0, uint64(^uint32(0)), 2 /* CLOSE_RANGE_UNSHARE */)
+
+func (o *Origin) makeHelper() error {
+	calls := []Call{o.helperCall()}
 	tid, err := o.onLead(calls, o.arena+slotThread)
 	if err != nil {
 		return fmt.Errorf("make helper in pid %d: %w", o.PID, err)
@@ -34,9 +42,8 @@ func (o *Origin) makeHelper() error {
 	if err := sys.GetRegs(tid, &o.base); err != nil {
 		return err
 	}
-	// An own, empty descriptor table: the helper and every clone of it hold no
-	// reference to production's files.
-	if _, err := o.Helper(Sys(unix.SYS_CLOSE_RANGE, 0, uint64(^uint32(0)), 2 /* CLOSE_RANGE_UNSHARE */)); err != nil {
+	// So the helper and every clone of it hold no reference to production's files.
+	if _, err := o.Helper(emptyTable); err != nil {
 		return fmt.Errorf("empty the helper's descriptors: %w", err)
 	}
 	return nil
@@ -44,6 +51,9 @@ func (o *Origin) makeHelper() error {
 
 // Helper makes one system call in the helper thread and returns its result.
 func (o *Origin) Helper(c Call) (int64, error) {
+	if err := o.permit(o.helper, c); err != nil {
+		return 0, err
+	}
 	regs := callRegs(o.base, o.gadgets.Syscall, o.arena+slotExit, c)
 	if err := sys.SetRegs(o.helper, &regs); err != nil {
 		return 0, err

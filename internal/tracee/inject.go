@@ -32,6 +32,9 @@ func (o *Origin) hold(tid int) error {
 // thread does at most the call it was set to, returns into the restorer, and
 // sigreturn puts everything back.
 func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error) {
+	if err := o.permit(tid, calls...); err != nil {
+		return 0, err
+	}
 	var saved sys.Regs
 	if err := sys.GetRegs(tid, &saved); err != nil {
 		return 0, err

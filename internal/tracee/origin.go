@@ -58,7 +58,8 @@ type Origin struct {
 	arena   Addr
 	// inherited is set when the arena is that of an agent which died.
 	inherited bool
-	helper    int // tid, 0 when there is none
+	filtered  bool // it has seccomp filters
+	helper    int  // tid, 0 when there is none
 	base      sys.Regs
 	xstate    int // bytes of the extended state, the same for every thread
 	probes    map[int]ThreadProbe

@@ -142,10 +142,15 @@ func (o *Origin) Release() error {
 // Stopped returns how many threads are stopped now.
 func (o *Origin) Stopped() int { return len(o.stopped) }
 
+func (o *Origin) seedCall() Call { return Sys(unix.SYS_CLONE, 0, uint64(o.arena+slotSeed)) }
+
 // ArmFork brings the helper to the gate of clone, so that in the pause one
 // request suffices. exit_signal is 0: the origin's own waits never see the child.
 func (o *Origin) ArmFork() error {
-	call := Sys(unix.SYS_CLONE, 0, uint64(o.arena+slotSeed))
+	call := o.seedCall()
+	if err := o.permit(o.helper, call); err != nil {
+		return err
+	}
 	regs := callRegs(o.base, o.gadgets.Syscall, o.arena+slotReap, call)
 	if err := sys.SetRegs(o.helper, &regs); err != nil {
 		return err

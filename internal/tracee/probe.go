@@ -45,17 +45,20 @@ func (o *Origin) Probe() error {
 	return nil
 }
 
+func askStack(data uint64) Call { return Sys(unix.SYS_SIGALTSTACK, 0, data) }
+
+func askClearTID(data uint64) Call {
+	const prGetTIDAddress = 40 // include/uapi/linux/prctl.h
+	return Sys(unix.SYS_PRCTL, prGetTIDAddress, data+24)
+}
+
 func (o *Origin) probeStopped(tid int) error {
 	var regs sys.Regs
 	if err := sys.GetRegs(tid, &regs); err != nil {
 		return err
 	}
-	const prGetTIDAddress = 40 // include/uapi/linux/prctl.h
 	data := o.Data()
-	calls := []Call{
-		Sys(unix.SYS_SIGALTSTACK, 0, uint64(data)),
-		Sys(unix.SYS_PRCTL, prGetTIDAddress, uint64(data)+24),
-	}
+	calls := []Call{askStack(uint64(data)), askClearTID(uint64(data))}
 	if _, err := o.inject(tid, o.arena+slotThread, calls); err != nil {
 		return err
 	}

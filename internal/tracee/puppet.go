@@ -40,10 +40,16 @@ type Puppet struct {
 	gadgets Gadgets
 	base    sys.Regs
 	equip   bool // the workshop is there
+	options int  // of ptrace
 }
 
 func newPuppet(pid int, o *Origin) (*Puppet, error) {
-	p := &Puppet{PID: pid, TID: pid, arena: o.arena, gadgets: o.gadgets}
+	p := &Puppet{PID: pid, TID: pid, arena: o.arena, gadgets: o.gadgets, options: puppetOptions}
+	if o.filtered {
+		// It makes calls that its program never does. The filters act again
+		// when it is let go.
+		p.options |= sys.OptSuspendSeccomp
+	}
 	return p, p.adopt()
 }
 
@@ -52,7 +58,7 @@ func (p *Puppet) adopt() error {
 	if err := waitHalt(p.TID, time.Now().Add(puppetTimeout)); err != nil {
 		return err
 	}
-	if err := sys.SetOptions(p.TID, puppetOptions); err != nil {
+	if err := sys.SetOptions(p.TID, p.options); err != nil {
 		return err
 	}
 	if err := sys.GetRegs(p.TID, &p.base); err != nil {

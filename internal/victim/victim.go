@@ -89,6 +89,7 @@ var kinds = map[string]func(dir string) (step, error){
 	"threads": threads,
 	"float":   float,
 	"process": process,
+	"member":  member,
 
 	"io_uring":    ioUring,
 	"perf_event":  perfEvent,

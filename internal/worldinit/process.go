@@ -76,7 +76,7 @@ func Start(c Config) (*Process, error) {
 		Bare:   view.bare,
 	}
 	p.cmd = initCommand(self, c.Label, theirs, &p.talk)
-	if err := p.cmd.Start(); err != nil {
+	if err := startAs(p.cmd, c.Owner); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("start world init: %w", err)
 	}
@@ -112,7 +112,10 @@ func initCommand(self sys.FD, label string, socket *os.File, talk io.Writer) *ex
 			UidMappings:                all,
 			GidMappings:                all,
 			GidMappingsEnableSetgroups: true,
-			Setsid:                     true,
+			// Another owner than root would not keep its capabilities
+			// inside, over exec.
+			Credential: &syscall.Credential{},
+			Setsid:     true,
 		},
 	}
 }

@@ -30,6 +30,9 @@ type Config struct {
 	Addresses []string
 	// DropCaps are the numbers of the capabilities that nothing in the world has.
 	DropCaps []int
+	// Owner is the user that the world's user namespace belongs to. Processes
+	// of that user need no capability to enter it.
+	Owner int
 }
 
 // A Bind puts From, a path on the host, over To.

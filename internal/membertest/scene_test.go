@@ -1,0 +1,277 @@
+//go:build linux
+
+package membertest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/victim"
+	"github.com/pilotexec/pilot/internal/worldinit"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) {
+	worldinit.Reexec()
+	switch os.Args[0] {
+	case victim.Name:
+		victim.Main()
+	case victim.LaunchName:
+		victim.Launch()
+	case agentName:
+		agentMain()
+	default:
+		code := m.Run()
+		if left := leftovers(); len(left) > 0 && code == 0 {
+			fmt.Fprintln(os.Stderr, "left behind:", left)
+			code = 1
+		}
+		os.Exit(code)
+	}
+}
+
+// prefix begins the names of this process's directories in /var/tmp.
+var prefix = fmt.Sprintf("pilot-member-%d-", os.Getpid())
+
+// leftovers names what tests of this process have left: processes and files.
+func leftovers() (out []string) {
+	out, _ = filepath.Glob("/var/tmp/" + prefix + "*")
+	children, _ := procfs.Children(os.Getpid())
+	for _, pid := range children {
+		out = append(out, fmt.Sprintf("process %d", pid))
+	}
+	return out
+}
+
+const (
+	// rounds is how many rounds a victim must do before the fork, and both
+	// sides after it.
+	rounds = 20
+	// patience bounds each wait.
+	patience = 20 * time.Second
+)
+
+func privileged(t *testing.T) {
+	t.Helper()
+	switch {
+	case os.Geteuid() == 0:
+	case os.Getenv("PILOT_REQUIRE_PRIVILEGED") != "":
+		t.Fatal("privileged test cannot run: not root")
+	default:
+		t.Skip("needs root")
+	}
+}
+
+// A member is one victim of a test.
+type member struct {
+	kind string
+	id   victim.Identity
+}
+
+// A scene is the victims of one test in a network namespace of their own.
+type scene struct {
+	dir     string
+	binary  string // this program, readable by everybody
+	space   *osthread.Thread
+	members []model.Member
+	logs    []string
+}
+
+// stage starts the victims and waits until they are busy.
+func stage(t *testing.T, members ...member) *scene {
+	t.Helper()
+	privileged(t)
+	dir, err := os.MkdirTemp("/var/tmp", prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	s := &scene{dir: dir, binary: filepath.Join(dir, "victim"), space: osthread.New()}
+	t.Cleanup(s.space.Close)
+	if err := copyProgram(s.binary); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.space.Do(newNetwork); err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range members {
+		s.start(t, i, m)
+	}
+	for i, log := range s.logs {
+		waitFor(t, members[i].kind+" is busy", func() bool {
+			n, bad := progress(log)
+			return len(bad) > 0 || n >= rounds
+		})
+		if _, bad := progress(log); len(bad) > 0 {
+			t.Fatalf("%s: %s", members[i].kind, bad[0])
+		}
+	}
+	return s
+}
+
+// copyProgram puts this program where every user can execute it.
+func copyProgram(to string) error {
+	in, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		_ = out.Close()
+		return err
+	}
+	return out.Close()
+}
+
+// newNetwork gives the calling thread, and what is started on it, a network of
+// its own with a loopback device.
+func newNetwork() error {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return os.NewSyscallError("unshare", err)
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(lo)
+}
+
+func (s *scene) start(t *testing.T, i int, m member) {
+	t.Helper()
+	data := filepath.Join(s.dir, fmt.Sprintf("m%d", i))
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(data, m.id.UID, m.id.GID); err != nil {
+		t.Fatal(err)
+	}
+	id, err := json.Marshal(m.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := os.Create(filepath.Join(s.dir, fmt.Sprintf("output%d", i)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer output.Close()
+	if err := output.Chown(m.id.UID, m.id.GID); err != nil {
+		t.Fatal(err)
+	}
+	cmd := &exec.Cmd{
+		Path: s.binary, Args: []string{victim.LaunchName, string(id), m.kind, data},
+		Stdout: output, Stderr: output, Dir: "/",
+	}
+	if err := s.space.Do(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if text, err := os.ReadFile(output.Name()); err == nil && len(text) > 0 {
+			t.Logf("%s says: %s", m.kind, text)
+		}
+	})
+	s.members = append(s.members, model.Member{
+		Name: fmt.Sprintf("%s%d", m.kind, i), PID: cmd.Process.Pid, Args: []string{victim.Name, m.kind}, Data: []string{data},
+	})
+	s.logs = append(s.logs, filepath.Join(data, victim.Log))
+}
+
+// waitFor waits until done, or fails the test.
+func waitFor(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+// progress counts the complete lines of a victim's log, and returns those that
+// tell of a defect. Rounds are numbered without a gap.
+func progress(path string) (n int, bad []string) {
+	text, _ := os.ReadFile(path)
+	lines := strings.Split(string(text), "\n")
+	for _, line := range lines[:len(lines)-1] {
+		if !strings.HasPrefix(line, "ok "+strconv.Itoa(n)+" ") {
+			bad = append(bad, line)
+		}
+		n++
+	}
+	return n, bad
+}
+
+// agent has the agent do req in the scene's network.
+func (s *scene) agent(t *testing.T, req request) (o outcome) {
+	t.Helper()
+	req.Members, req.Dir = s.members, filepath.Join(s.dir, "fork")
+	input, err := json.Marshal(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	defer cancel()
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, "/proc/self/exe")
+	cmd.Args = []string{agentName}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &out, os.Stderr
+	if err := s.space.Do(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("agent: %v", err)
+	}
+	if err := json.Unmarshal(out.Bytes(), &o); err != nil {
+		t.Fatalf("agent said %q: %v", out.Bytes(), err)
+	}
+	return o
+}
+
+// fork forks the victims and wants both sides to go on correctly.
+func (s *scene) fork(t *testing.T) outcome {
+	t.Helper()
+	o := s.agent(t, request{})
+	for _, p := range o.Problems {
+		t.Error(p)
+	}
+	s.wantAlive(t)
+	t.Logf("pause %v, %d threads", o.Pause.Total, o.Pause.Threads)
+	return o
+}
+
+// wantAlive wants production to go on without an error.
+func (s *scene) wantAlive(t *testing.T) {
+	t.Helper()
+	for i, log := range s.logs {
+		name := s.members[i].Name
+		now, _ := progress(log)
+		waitFor(t, "origin "+name+" goes on", func() bool {
+			n, bad := progress(log)
+			return n >= now+rounds || len(bad) > 0
+		})
+		if n, bad := progress(log); len(bad) > 0 {
+			t.Errorf("origin %s: %d of %d rounds went wrong, first %q", name, len(bad), n, bad[0])
+		}
+	}
+}

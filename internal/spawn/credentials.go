@@ -1,0 +1,157 @@
+//go:build linux
+
+package spawn
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/plan"
+	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/tracee"
+	"golang.org/x/sys/unix"
+)
+
+// owner decides who owns the world's user namespace. The check of a run has
+// asked the same before production was touched.
+func owner(snap *capture.Snapshot) (int, error) {
+	var all []plan.ProcessFacts
+	for _, p := range snap.Processes {
+		s := p.Status[p.Member.PID]
+		all = append(all, plan.ProcessFacts{Member: p.Member, Credentials: []plan.Credentials{{UIDs: s.UIDs, CapEff: s.CapEff}}})
+	}
+	uid, refusals := plan.WorldOwner(all)
+	if len(refusals) > 0 {
+		return 0, &model.RefusedError{Refusals: refusals}
+	}
+	return uid, nil
+}
+
+// giveOutputs lets members open their logs again, as by /dev/stderr.
+func (w *World) giveOutputs() error {
+	for _, p := range w.snap.Processes {
+		s := p.Status[p.Member.PID]
+		if err := w.outputs[p.Index].Chown(s.UIDs[1], s.GIDs[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastCap is the highest number that a set of capabilities has room for.
+const lastCap = 63
+
+func without(caps uint64, drop []int) uint64 {
+	for _, c := range drop {
+		caps &^= 1 << c
+	}
+	return caps
+}
+
+// giveCredentials takes from a thread the capabilities that it got by entering
+// the world's user namespace, which are all of them there, and leaves it those
+// of its origin, less the forbidden ones.
+//
+// The order is that of what each step needs, capabilities(7): inheritable sets
+// are bound by the bounding set, ambient ones by securebits and by both other
+// sets, and all steps but the last need CAP_SETPCAP.
+func (ph *phantom) giveCredentials(p *tracee.Puppet, tid int) error {
+	origin, known := ph.process.Status[tid]
+	if !known {
+		return fmt.Errorf("credentials of thread %d are not known", tid)
+	}
+	prm, eff := without(origin.CapPrm, forbidden), without(origin.CapEff, forbidden)
+	inh, amb := without(origin.CapInh, forbidden), without(origin.CapAmb, forbidden)
+	bnd := without(origin.CapBnd, forbidden)
+	all := ^uint64(0)
+
+	at, _ := p.Data()
+	header, first, last := uint64(at), uint64(at)+8, uint64(at)+8+24
+	buf := binary.LittleEndian.AppendUint32(nil, unix.LINUX_CAPABILITY_VERSION_3)
+	buf = append(binary.LittleEndian.AppendUint32(buf, 0), capData(all, all, inh)...)
+	if err := p.Write(at, append(buf, capData(eff, prm, inh)...)); err != nil {
+		return err
+	}
+	calls := []tracee.Call{tracee.Sys(unix.SYS_CAPSET, header, first)}
+	for c := range uint64(lastCap + 1) {
+		if amb&(1<<c) != 0 {
+			calls = append(calls, tracee.Sys(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, c, 0, 0))
+		}
+	}
+	for c := range uint64(lastCap + 1) {
+		if bnd&(1<<c) == 0 {
+			calls = append(calls, tracee.Sys(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c))
+		}
+	}
+	calls = append(calls, tracee.Sys(unix.SYS_PRCTL, unix.PR_SET_SECUREBITS, uint64(ph.process.Securebits)))
+	if origin.NoNewPrivs {
+		calls = append(calls, tracee.Sys(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1))
+	}
+	calls = append(calls, tracee.Sys(unix.SYS_CAPSET, header, last))
+	if _, err := p.Batch(calls); err != nil {
+		return err
+	}
+	for _, c := range calls {
+		// Numbers that this kernel has no capability for.
+		if c.Args[0] == unix.PR_CAPBSET_DROP && errors.Is(c.Err(), unix.EINVAL) {
+			continue
+		}
+		if err := c.Err(); err != nil {
+			return fmt.Errorf("set credentials: call %d (%d, %d): %w", c.Nr, c.Args[0], c.Args[1], err)
+		}
+	}
+	return nil
+}
+
+// capData lays out the two struct __user_cap_data_struct of capset(2).
+func capData(effective, permitted, inheritable uint64) (out []byte) {
+	for half := range 2 {
+		for _, set := range []uint64{effective, permitted, inheritable} {
+			out = binary.LittleEndian.AppendUint32(out, uint32(set>>(32*half)))
+		}
+	}
+	return out
+}
+
+// setDumpable makes the phantom as dumpable as its origin is. A process that
+// changed its user namespace is not, which would hide its own /proc from it.
+func (ph *phantom) setDumpable() error {
+	if ph.process.Dumpable > 1 {
+		return nil // it can only be inherited, and is what the kernel has set
+	}
+	return ph.lead.Do(tracee.Sys(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, uint64(ph.process.Dumpable)))
+}
+
+// auditCredentials looks at what the threads of a phantom may do: nothing that
+// their origins may not, and nothing that reaches out of a world.
+func auditCredentials(ph *phantom) error {
+	tids, err := procfs.Tasks(ph.lead.PID)
+	if err != nil {
+		return err
+	}
+	var most uint64
+	for _, s := range ph.process.Status {
+		most |= s.CapPrm | s.CapInh | s.CapAmb
+	}
+	for _, tid := range tids {
+		s, err := procfs.ReadTaskStatus(ph.lead.PID, tid)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // it has ended
+		}
+		if err != nil {
+			return err
+		}
+		have := s.CapPrm | s.CapEff | s.CapInh | s.CapAmb
+		if extra := have &^ without(most, forbidden); extra != 0 {
+			return fmt.Errorf("thread %d has capabilities %#x that its origin has not, or that reach out of the world", tid, extra)
+		}
+		if s.CapBnd&^without(^uint64(0), forbidden) != 0 {
+			return fmt.Errorf("thread %d can get capabilities that reach out of the world", tid)
+		}
+	}
+	return nil
+}
