@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/image"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/observe"
@@ -50,6 +51,9 @@ func (Engine) Run(ctx context.Context, spec model.Spec, workDir string, progress
 	}
 	progress("check", fmt.Sprintf("%d members", len(spec.Members)))
 	if err := r.check(); err != nil {
+		return nil, err
+	}
+	if err := fault.AgentChecked.Hit(); err != nil {
 		return nil, err
 	}
 	if err := r.snapshot(ctx); err != nil {
@@ -122,6 +126,9 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	if r.image, err = image.Prepare(ctx, filepath.Join(r.dir, "image"), sources); err != nil {
 		return refusedCopy(err)
 	}
+	if err := fault.AgentCopied.Hit(); err != nil {
+		return err
+	}
 	r.progress("snapshot", fmt.Sprintf("production stops for at most %v", r.spec.MaxPause))
 	r.tracer = osthread.New()
 	err = r.tracer.Do(func() (err error) {
@@ -132,6 +139,9 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	})
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
+	}
+	if err := fault.SnapshotTaken.Hit(); err != nil {
+		return err
 	}
 	r.snapTime = r.snap.Pause
 	p := r.snap.Pause
@@ -164,6 +174,9 @@ func (r *run) spawn(ctx context.Context) error {
 			s.side.world = nil
 			return err
 		}
+		if err := fault.WorldSpawned.Hit(); err != nil {
+			return err
+		}
 	}
 	r.gaps = append(r.gaps, r.trial.world.Gaps...)
 	for _, s := range []*side{r.trial, r.control} {
@@ -171,6 +184,9 @@ func (r *run) spawn(ctx context.Context) error {
 			return fmt.Errorf("release world %s: %w", s.world.Name, err)
 		}
 		s.watch = observe.New(s.world)
+		if err := fault.WorldReleased.Hit(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -244,6 +260,9 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 	if closing != nil {
 		out.Leftovers = append(out.Leftovers, closing.Error())
 	}
+	if err := fault.RunJudged.Hit(); err != nil {
+		return nil, err
+	}
 	return out, nil
 }
 
@@ -267,6 +286,7 @@ func (r *run) closeWorlds() error {
 			s.watch.Wait()
 		}
 		s.world = nil
+		errs = append(errs, fault.WorldsClosed.Hit())
 	}
 	return errors.Join(errs...)
 }
@@ -277,12 +297,12 @@ func (r *run) close() error {
 	errs := []error{r.closeWorlds()}
 	if r.tracer != nil {
 		if r.snap != nil {
-			errs = append(errs, r.tracer.Do(r.snap.Close))
+			errs = append(errs, r.tracer.Do(r.snap.Close), fault.SnapshotClosed.Hit())
 		}
 		r.tracer.Close()
 	}
 	if r.image != nil {
-		errs = append(errs, r.image.Remove())
+		errs = append(errs, r.image.Remove(), fault.ImageRemoved.Hit())
 	}
 	errs = append(errs, os.RemoveAll(filepath.Join(r.dir, "worlds")), os.RemoveAll(filepath.Join(r.dir, "image")))
 	return errors.Join(errs...)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
 	"golang.org/x/sys/unix"
@@ -78,7 +79,7 @@ func (o *Origin) mapArena() error {
 		o.arena = 0
 		return fmt.Errorf("map arena in pid %d: %w", o.PID, got.Err())
 	}
-	return nil
+	return fault.ArenaMapped.Hit()
 }
 
 // writeFallbacks fills the frames that orphans of the tracer end by.
@@ -97,5 +98,5 @@ func (o *Origin) writeFallbacks() error {
 			return err
 		}
 	}
-	return nil
+	return fault.FallbacksWritten.Hit()
 }

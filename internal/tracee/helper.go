@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/sys"
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +29,9 @@ func (o *Origin) makeHelper() error {
 		return fmt.Errorf("make helper in pid %d: %w", o.PID, err)
 	}
 	o.helper = tid
+	if err := fault.HelperBorn.Hit(); err != nil {
+		return err
+	}
 	if err := sys.SetOptions(tid, helperOptions); err != nil {
 		return err
 	}
@@ -39,7 +43,7 @@ func (o *Origin) makeHelper() error {
 	if _, err := o.Helper(Sys(unix.SYS_CLOSE_RANGE, 0, uint64(^uint32(0)), 2 /* CLOSE_RANGE_UNSHARE */)); err != nil {
 		return fmt.Errorf("empty the helper's descriptors: %w", err)
 	}
-	return nil
+	return fault.HelperEmptied.Hit()
 }
 
 // Helper makes one system call in the helper thread and returns its result.

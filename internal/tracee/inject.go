@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/sys"
 )
 
@@ -18,10 +19,16 @@ func (o *Origin) hold(tid int) error {
 		}
 		return fmt.Errorf("seize tid %d: %w", tid, err)
 	}
+	if err := fault.ThreadSeized.Hit(); err != nil {
+		return err
+	}
 	if err := sys.Interrupt(tid); err != nil {
 		return fmt.Errorf("interrupt tid %d: %w", tid, err)
 	}
-	return waitHalt(tid, time.Now().Add(prepareTimeout))
+	if err := waitHalt(tid, time.Now().Add(prepareTimeout)); err != nil {
+		return err
+	}
+	return fault.ThreadHeld.Hit()
 }
 
 // inject makes a stopped production thread do calls, and leaves it stopped with
@@ -49,6 +56,9 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	if err := writeMem(o.mem, frame, sigframe(frame, o.gadgets.Restorer, saved, xstate[:n], mask)); err != nil {
 		return 0, err
 	}
+	if err := fault.FrameWritten.Hit(); err != nil {
+		return 0, err
+	}
 	// The stop may come from job control, and PTRACE_SETREGS does not clear
 	// the restart of an interrupted call by itself: callRegs does.
 	for i := range calls {
@@ -56,9 +66,15 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 		if err := sys.SetRegs(tid, &regs); err != nil {
 			return child, err
 		}
+		if err := fault.RegsSet.Hit(); err != nil {
+			return child, err
+		}
 		if i == 0 {
 			// Never before the registers lead to the frame: it holds the real mask.
 			if err := sys.SetSigmask(tid, ^uint64(0)); err != nil {
+				return child, err
+			}
+			if err := fault.MaskSet.Hit(); err != nil {
 				return child, err
 			}
 		}
@@ -77,13 +93,19 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	if err := sys.SetSigmask(tid, mask); err != nil {
 		return child, err
 	}
-	return child, sys.SetRegs(tid, &saved)
+	if err := fault.MaskRestored.Hit(); err != nil {
+		return child, err
+	}
+	if err := sys.SetRegs(tid, &saved); err != nil {
+		return child, err
+	}
+	return child, fault.RegsRestored.Hit()
 }
 
 // step lets a thread run through one system call, to its exit.
 func (o *Origin) step(tid int) (child int, err error) {
 	deadline := time.Now().Add(prepareTimeout)
-	for range 2 {
+	for _, at := range []fault.Point{fault.CallEntered, fault.CallMade} {
 		if err := sys.ContSyscall(tid); err != nil {
 			return child, err
 		}
@@ -93,6 +115,9 @@ func (o *Origin) step(tid int) (child int, err error) {
 		}
 		if made != 0 {
 			child = made
+		}
+		if err := at.Hit(); err != nil {
+			return child, err
 		}
 	}
 	return child, nil
@@ -144,5 +169,5 @@ func (o *Origin) letGo(tid int) error {
 	if err != nil && !isGone(err) {
 		return fmt.Errorf("detach tid %d: %w", tid, err)
 	}
-	return nil
+	return fault.ThreadLetGo.Hit()
 }

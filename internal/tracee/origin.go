@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
 	"golang.org/x/sys/unix"
@@ -163,6 +164,9 @@ func (o *Origin) Remove() (err error) {
 			errs = append(errs, fmt.Errorf("end helper %d: %w", o.helper, err))
 		}
 		o.helper = 0
+		if err := fault.HelperEnded.Hit(); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	if o.arena != 0 {
 		calls := []Call{Sys(unix.SYS_MUNMAP, uint64(o.arena), ArenaSize)}
@@ -174,6 +178,9 @@ func (o *Origin) Remove() (err error) {
 			errs = append(errs, fmt.Errorf("unmap arena of pid %d: %w", o.PID, err))
 		}
 		o.arena = 0
+		if err := fault.ArenaUnmapped.Hit(); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
