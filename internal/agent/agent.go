@@ -56,6 +56,9 @@ func (Engine) Run(ctx context.Context, spec model.Spec, workDir string, progress
 	if err := fault.AgentChecked.Hit(); err != nil {
 		return nil, err
 	}
+	if err := r.sweep(); err != nil {
+		return nil, err
+	}
 	if err := r.snapshot(ctx); err != nil {
 		return nil, err
 	}

@@ -15,8 +15,8 @@ type Point uint8
 const (
 	none Point = iota
 
-	AgentSwept
 	AgentChecked
+	AgentSwept
 	ImageCopied
 	AgentCopied
 
@@ -100,8 +100,8 @@ const (
 var names = [...]string{
 	none: "none",
 
-	AgentSwept:   "agent: leftovers of dead agents swept",
 	AgentChecked: "agent: members checked",
+	AgentSwept:   "agent: leftovers of dead agents swept",
 	ImageCopied:  "image: data copied",
 	AgentCopied:  "agent: image prepared",
 

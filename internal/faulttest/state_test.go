@@ -4,6 +4,7 @@ package faulttest
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -131,12 +132,19 @@ func (c custom) strange(l look) map[string]string {
 	return out
 }
 
+// settled is how long traces may last, such as a helper on its way to its end.
+const settled = 3 * time.Second
+
 // lasting looks at a process until nothing about it is strange any more, and
-// returns what is strange in every look when time is up.
-func (c custom) lasting(pid int, exact bool, limit time.Duration) map[string]string {
+// returns what is strange in every look when time is up. It ignores the arena
+// if that is set: one may outlive an agent that was killed.
+func (c custom) lasting(pid int, exact, arena bool) map[string]string {
 	var left map[string]string
-	for deadline := time.Now().Add(limit); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(settled); ; time.Sleep(2 * time.Millisecond) {
 		now := c.strange(observe(pid, exact))
+		if arena {
+			maps.DeleteFunc(now, func(key, _ string) bool { return isArena(key) })
+		}
 		if left == nil {
 			left = now
 		}

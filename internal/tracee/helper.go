@@ -16,6 +16,7 @@ func (o *Origin) makeHelper() error {
 	// The new thread returns from clone with its stack at the exit frame.
 	calls := []Call{Sys(unix.SYS_CLONE, flags, uint64(o.arena+slotExit))}
 	tid, err := o.onLead(calls, o.arena+slotThread)
+	o.helper = tid // even if something failed after its birth
 	if err != nil {
 		return fmt.Errorf("make helper in pid %d: %w", o.PID, err)
 	}
@@ -28,7 +29,6 @@ func (o *Origin) makeHelper() error {
 	if err := waitHalt(tid, time.Now().Add(prepareTimeout)); err != nil {
 		return fmt.Errorf("make helper in pid %d: %w", o.PID, err)
 	}
-	o.helper = tid
 	if err := fault.HelperBorn.Hit(); err != nil {
 		return err
 	}

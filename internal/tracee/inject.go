@@ -61,6 +61,7 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	}
 	// The stop may come from job control, and PTRACE_SETREGS does not clear
 	// the restart of an interrupted call by itself: callRegs does.
+	o.astray = true
 	for i := range calls {
 		regs := callRegs(saved, o.gadgets.Syscall, frame, calls[i])
 		if err := sys.SetRegs(tid, &regs); err != nil {
@@ -99,6 +100,7 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	if err := sys.SetRegs(tid, &saved); err != nil {
 		return child, err
 	}
+	o.astray = false
 	return child, fault.RegsRestored.Hit()
 }
 
@@ -137,7 +139,7 @@ func (o *Origin) onLead(calls []Call, frame Addr) (child int, err error) {
 	if err := sys.GetRegs(o.PID, &regs); err != nil {
 		return 0, err
 	}
-	if Addr(regs.Rsp) < frame+2*frameSize && Addr(regs.Rsp) > frame-frameSize {
+	if o.onStackFrame(Addr(regs.Rsp)) {
 		return 0, errors.New("the lead thread uses the end of its stack")
 	}
 	kept := make([]byte, frameSize)
@@ -154,7 +156,7 @@ func (o *Origin) onLead(calls []Call, frame Addr) (child int, err error) {
 // ended and for one that is not stopped, which an error path may leave behind:
 // then it is stopped first.
 func (o *Origin) letGo(tid int) error {
-	err := sys.Detach(tid, 0)
+	err := detach(tid)
 	if isGone(err) {
 		if ierr := sys.Interrupt(tid); isGone(ierr) {
 			return nil
@@ -163,11 +165,23 @@ func (o *Origin) letGo(tid int) error {
 			return nil
 		}
 		if err == nil {
-			err = sys.Detach(tid, 0)
+			err = detach(tid)
 		}
 	}
 	if err != nil && !isGone(err) {
 		return fmt.Errorf("detach tid %d: %w", tid, err)
 	}
 	return fault.ThreadLetGo.Hit()
+}
+
+// detach lets a stopped thread go. A signal that it is about to take must not
+// be lost with the tracer's interest in it.
+func detach(tid int) error {
+	_, ws, err := sys.PeekWait(tid)
+	if err == nil && ws.Stopped() {
+		if stop, err := classify(ws); err == nil && stop.Kind == StopSignal {
+			return sys.Detach(tid, stop.Signal)
+		}
+	}
+	return sys.Detach(tid, 0)
 }

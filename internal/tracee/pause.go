@@ -193,6 +193,7 @@ func (o *Origin) StartFork() error {
 	if err := sys.ContSyscall(o.helper); err != nil {
 		return err
 	}
+	o.forking = true
 	return fault.ForkStarted.Hit()
 }
 
@@ -200,9 +201,11 @@ func (o *Origin) StartFork() error {
 // die with the tracer.
 func (o *Origin) FinishFork(deadline time.Time) (*Puppet, error) {
 	pid, err := waitSyscall(o.helper, deadline)
+	o.unborn = pid
 	if err != nil {
 		return nil, fmt.Errorf("fork pid %d: %w", o.PID, err)
 	}
+	o.forking = false
 	if pid == 0 {
 		var regs sys.Regs
 		if err := sys.GetRegs(o.helper, &regs); err != nil {
@@ -214,10 +217,15 @@ func (o *Origin) FinishFork(deadline time.Time) (*Puppet, error) {
 		return nil, err
 	}
 	seed, err := newPuppet(pid, o)
-	if err != nil {
-		return seed, err
+	if err == nil {
+		err = fault.SeedAdopted.Hit()
 	}
-	return seed, fault.SeedAdopted.Hit()
+	if err != nil {
+		seed.closeMem()
+		return nil, err
+	}
+	o.unborn = 0
+	return seed, nil
 }
 
 // Reap collects the seed after it was killed, so that no zombie stays. Where
