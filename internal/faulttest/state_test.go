@@ -85,9 +85,15 @@ func observe(pid int, exact bool) look {
 	return l
 }
 
-// A custom is what a process usually looks like: the values that were seen of
-// everything, where "" stands for nothing.
-type custom map[string]map[string]bool
+// A custom is what a process usually looks like.
+type custom struct {
+	pid int
+	// exact is set for a process whose threads and anonymous memory are as its
+	// program says. Runtimes with a collector change theirs all the time.
+	exact bool
+	// seen are the values that everything had, "" for none.
+	seen map[string]map[string]bool
+}
 
 // looks and lookEvery are how a custom is learned.
 const (
@@ -97,18 +103,18 @@ const (
 
 // learn watches a process that nobody touches.
 func learn(pid int, exact bool) custom {
-	c := custom{}
+	c := custom{pid, exact, map[string]map[string]bool{}}
 	for i := range looks {
 		l := observe(pid, exact)
 		for key, value := range l {
-			if c[key] == nil {
-				c[key] = map[string]bool{"": i > 0}
+			if c.seen[key] == nil {
+				c.seen[key] = map[string]bool{"": i > 0}
 			}
-			c[key][value] = true
+			c.seen[key][value] = true
 		}
-		for key := range c {
+		for key := range c.seen {
 			if _, there := l[key]; !there {
-				c[key][""] = true
+				c.seen[key][""] = true
 			}
 		}
 		time.Sleep(lookEvery)
@@ -116,15 +122,16 @@ func learn(pid int, exact bool) custom {
 	return c
 }
 
-// strange lists what of l is not customary.
-func (c custom) strange(l look) map[string]string {
+// strange looks at the process and lists what is not customary.
+func (c custom) strange() map[string]string {
+	l := observe(c.pid, c.exact)
 	out := map[string]string{}
 	for key, value := range l {
-		if !c[key][value] {
+		if !c.seen[key][value] && !c.own(l, key) {
 			out[key] = value
 		}
 	}
-	for key, values := range c {
+	for key, values := range c.seen {
 		if _, there := l[key]; !there && !values[""] {
 			out[key] = "missing"
 		}
@@ -132,16 +139,27 @@ func (c custom) strange(l look) map[string]string {
 	return out
 }
 
+// own tells the threads that a runtime has made from pilot's helper, which
+// blocks every signal, and from a thread that somebody traces.
+func (c custom) own(l look, key string) bool {
+	var tid int
+	if _, err := fmt.Sscanf(key, "thread %d ", &tid); err != nil || c.exact {
+		return false
+	}
+	thread := func(field string) string { return fmt.Sprintf("thread %d %s", tid, field) }
+	return c.seen[thread("Tgid")] == nil && l[thread("TracerPid")] == "0" && !strings.HasPrefix(l[thread("SigBlk")], "ffffffff")
+}
+
 // settled is how long traces may last, such as a helper on its way to its end.
-const settled = 3 * time.Second
+const settled = 5 * time.Second
 
 // lasting looks at a process until nothing about it is strange any more, and
 // returns what is strange in every look when time is up. It ignores the arena
 // if that is set: one may outlive an agent that was killed.
-func (c custom) lasting(pid int, exact, arena bool) map[string]string {
+func (c custom) lasting(arena bool) map[string]string {
 	var left map[string]string
 	for deadline := time.Now().Add(settled); ; time.Sleep(2 * time.Millisecond) {
-		now := c.strange(observe(pid, exact))
+		now := c.strange()
 		if arena {
 			maps.DeleteFunc(now, func(key, _ string) bool { return isArena(key) })
 		}
