@@ -85,6 +85,7 @@ type run struct {
 	trial    *side
 	control  *side
 	snapTime model.Pause
+	stopHeed func() // nil before there is a snapshot
 }
 
 // side is a world with its watcher and its results.
@@ -143,6 +144,7 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
+	r.stopHeed = r.heed()
 	if err := fault.SnapshotTaken.Hit(); err != nil {
 		return err
 	}
@@ -237,6 +239,7 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		s.seen.Lifetime = time.Since(s.world.Released)
 	}
 	diffs := map[*side]*image.Tree{r.trial: r.trial.world.Tree, r.control: r.control.world.Tree}
+	r.progress("erase", "both worlds and the snapshot")
 	closing := r.closeWorlds()
 	for s, tree := range diffs {
 		files, err := r.image.Diff(ctx, tree)
@@ -297,6 +300,9 @@ func (r *run) closeWorlds() error {
 // close erases everything, whatever state the run is in. It does not depend on
 // the run's context: production comes first.
 func (r *run) close() error {
+	if r.stopHeed != nil {
+		r.stopHeed()
+	}
 	errs := []error{r.closeWorlds()}
 	if r.tracer != nil {
 		if r.snap != nil {

@@ -119,6 +119,9 @@ func (r *ride) wait(t *testing.T) (e end) {
 	}
 	text, rerr := os.ReadFile(r.diary.Name())
 	_, _ = r.diary.Close(), os.Remove(r.diary.Name())
+	if errors.Is(err, exec.ErrWaitDelay) {
+		t.Errorf("something of the agent's outlived it by %v", patience)
+	}
 	if rerr != nil {
 		t.Fatal(rerr)
 	}
@@ -143,4 +146,22 @@ func (r *ride) wait(t *testing.T) (e end) {
 		t.Fatalf("agent said %q: %v", &r.stdout, err)
 	}
 	return e
+}
+
+// reached waits until the fault at p strikes.
+func reached(t *testing.T, r *ride, p fault.Point) {
+	t.Helper()
+	want := fmt.Sprintf("fault %d\n", p)
+	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		text, err := os.ReadFile(r.diary.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the run did not come to %q in %v: %s", p, patience, text)
+		}
+	}
 }

@@ -47,11 +47,10 @@ func testFaults(t *testing.T, kind string) {
 func (s *scene) strike(t *testing.T, p fault.Point, effect fault.Effect) {
 	rounds := s.victim.rounds()
 	list := append(before[p], fault.Injection{Point: p, Effect: effect, Delay: delay})
-	r := start(t, request{Spec: s.spec(), Dir: s.dir, Faults: list})
 	if p == fault.SignalSeen {
 		defer s.hangUp()()
 	}
-	e := r.wait(t)
+	e := s.run(t, list...)
 	if !slices.Contains(e.hits, p) {
 		t.Fatalf("the run never came to %q, it ended in phase %q: %s %s", p, e.phase, e.Err, e.said)
 	}

@@ -10,7 +10,6 @@ import (
 	"math"
 	"net"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -94,10 +93,22 @@ func (v *goVictim) start(dir string) error {
 	v.garbage()
 	v.worker("children", func() error {
 		defer time.Sleep(300 * time.Millisecond)
-		if err := exec.Command("true").Run(); err != nil {
+		// Not os/exec, which holds a pidfd: pilot refuses that.
+		child, err := syscall.ForkExec("/bin/true", []string{"true"}, nil)
+		if err != nil {
 			return err
 		}
 		var ws syscall.WaitStatus
+		for {
+			pid, err := syscall.Wait4(-1, &ws, 0, nil)
+			if err == syscall.EINTR {
+				continue
+			}
+			if err != nil || pid != child || !ws.Exited() || ws.ExitStatus() != 0 {
+				return fmt.Errorf("wait4: %d status %#x (%v), want %d", pid, ws, err, child)
+			}
+			break
+		}
 		if pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG, nil); err != syscall.ECHILD {
 			return fmt.Errorf("a stranger %d, %v", pid, err)
 		}

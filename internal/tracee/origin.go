@@ -72,6 +72,7 @@ type Origin struct {
 	// astray is set while a thread may be on its way back through the arena, or
 	// through the frame on the stack: neither may be touched then.
 	astray  bool
+	gone    bool // the process has ended, and its number may be another's
 	forking bool // the clone was begun, and its end was not seen
 	unborn  int  // pid of a clone that was not handed over as the seed
 }
@@ -133,6 +134,9 @@ func (o *Origin) Gadgets() Gadgets { return o.gadgets }
 
 // Ended reports whether the process is gone, or a zombie.
 func (o *Origin) Ended() bool {
+	if o.gone {
+		return true
+	}
 	status, err := procfs.ReadStatus(o.PID)
 	return err != nil || strings.HasPrefix(status.State, "Z") || strings.HasPrefix(status.State, "X")
 }
