@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/model"
 )
 
@@ -22,6 +23,9 @@ func (r *run) act(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := fault.ProbesRun.Hit(); err != nil {
+		return err
+	}
 	r.progress("act", "in the trial world")
 	limited, cancel := context.WithTimeout(ctx, r.spec.Timeout)
 	result := r.trial.watch.Run(limited, "action", r.spec.Action, r.spec.Env, r.spec.Dir, false)
@@ -30,12 +34,18 @@ func (r *run) act(ctx context.Context) error {
 		return err
 	}
 	r.trial.seen.Action = &result
+	if err := fault.ActionRun.Hit(); err != nil {
+		return err
+	}
 	r.trial.seen.DeadlineHit = result.Exit == nil && result.Err == ""
 	r.progress("settle", "watching for "+r.spec.Settle.String())
 	select {
 	case <-time.After(r.spec.Settle):
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	if err := fault.WorldSettled.Hit(); err != nil {
+		return err
 	}
 	after := r.probe(ctx)
 	for i, p := range r.spec.Probes {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/image"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/observe"
@@ -50,6 +51,12 @@ func (Engine) Run(ctx context.Context, spec model.Spec, workDir string, progress
 	if err := r.check(); err != nil {
 		return nil, err
 	}
+	if err := fault.AgentChecked.Hit(); err != nil {
+		return nil, err
+	}
+	if err := r.sweep(); err != nil {
+		return nil, err
+	}
 	if err := r.snapshot(ctx); err != nil {
 		return nil, err
 	}
@@ -76,6 +83,7 @@ type run struct {
 	trial    *side
 	control  *side
 	snapTime model.Pause
+	stopHeed func() // nil before there is a snapshot
 }
 
 // side is a world with its watcher and its results.
@@ -122,6 +130,9 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	if r.image, err = image.Prepare(ctx, filepath.Join(r.dir, "image"), sources); err != nil {
 		return refusedCopy(err)
 	}
+	if err := fault.AgentCopied.Hit(); err != nil {
+		return err
+	}
 	r.progress("snapshot", fmt.Sprintf("production stops for at most %v", r.spec.MaxPause))
 	r.tracer = osthread.New()
 	err = r.tracer.Do(func() (err error) {
@@ -132,6 +143,10 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	})
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
+	}
+	r.stopHeed = r.heed()
+	if err := fault.SnapshotTaken.Hit(); err != nil {
+		return err
 	}
 	r.snapTime = r.snap.Pause
 	p := r.snap.Pause
@@ -160,6 +175,9 @@ func (r *run) spawn(ctx context.Context) error {
 			s.side.world = nil
 			return err
 		}
+		if err := fault.WorldSpawned.Hit(); err != nil {
+			return err
+		}
 	}
 	r.gaps = append(r.gaps, r.trial.world.Gaps...)
 	for _, s := range []*side{r.trial, r.control} {
@@ -167,6 +185,9 @@ func (r *run) spawn(ctx context.Context) error {
 			return fmt.Errorf("release world %s: %w", s.world.Name, err)
 		}
 		s.watch = observe.New(s.world)
+		if err := fault.WorldReleased.Hit(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -208,6 +229,7 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		s.seen.Lifetime = time.Since(s.world.Released)
 	}
 	diffs := map[*side]*image.Tree{r.trial: r.trial.world.Tree, r.control: r.control.world.Tree}
+	r.progress("erase", "both worlds and the snapshot")
 	closing := r.closeWorlds()
 	for s, tree := range diffs {
 		files, err := r.image.Diff(ctx, tree)
@@ -234,6 +256,9 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 	if closing != nil {
 		out.Leftovers = append(out.Leftovers, closing.Error())
 	}
+	if err := fault.RunJudged.Hit(); err != nil {
+		return nil, err
+	}
 	return out, nil
 }
 
@@ -257,6 +282,7 @@ func (r *run) closeWorlds() error {
 			s.watch.Wait()
 		}
 		s.world = nil
+		errs = append(errs, fault.WorldsClosed.Hit())
 	}
 	return errors.Join(errs...)
 }
@@ -264,15 +290,18 @@ func (r *run) closeWorlds() error {
 // close erases everything, whatever state the run is in. It does not depend on
 // the run's context: production comes first.
 func (r *run) close() error {
+	if r.stopHeed != nil {
+		r.stopHeed()
+	}
 	errs := []error{r.closeWorlds()}
 	if r.tracer != nil {
 		if r.snap != nil {
-			errs = append(errs, r.tracer.Do(r.snap.Close))
+			errs = append(errs, r.tracer.Do(r.snap.Close), fault.SnapshotClosed.Hit())
 		}
 		r.tracer.Close()
 	}
 	if r.image != nil {
-		errs = append(errs, r.image.Remove())
+		errs = append(errs, r.image.Remove(), fault.ImageRemoved.Hit())
 	}
 	errs = append(errs, os.RemoveAll(filepath.Join(r.dir, "worlds")), os.RemoveAll(filepath.Join(r.dir, "image")))
 	return errors.Join(errs...)

@@ -73,6 +73,7 @@ var layers = map[string]layer{
 	"archtest":   tests,
 	"e2e":        tests,
 	"escapetest": tests,
+	"faulttest":  tests,
 	"kindtest":   tests,
 	"membertest": tests,
 	"testenv":    tests,

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/image"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
@@ -96,6 +97,9 @@ func (t *taking) prepare() error {
 		if err := p.survey(); err != nil {
 			return fmt.Errorf("member %s: %w", m.Name, err)
 		}
+		if err := fault.MemberSurveyed.Hit(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -148,6 +152,9 @@ func (t *taking) pause(ctx context.Context) (err error) {
 	if err := deadman.Arm(int64(t.cfg.MaxPause + deadmanGrace)); err != nil {
 		return err
 	}
+	if err := fault.DeadmanArmed.Hit(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 
@@ -157,6 +164,7 @@ func (t *taking) pause(ctx context.Context) (err error) {
 		t.snap.Pause.Threads += p.Origin.Stopped()
 		err = errors.Join(err, p.Origin.Release())
 	}
+	err = errors.Join(err, fault.ClusterReleased.Hit())
 	end := time.Now()
 	_ = deadman.Arm(0)
 	t.snap.Pause.Release = end.Sub(releasing)
@@ -189,6 +197,9 @@ func (t *taking) stopped(ctx context.Context, start, deadline time.Time) (forkin
 	t.snap.Monotonic, t.snap.Boottime = sys.Clocks()
 	halted := time.Now()
 	pause.Stop = halted.Sub(start)
+	if err := fault.ClusterPaused.Hit(); err != nil {
+		return false, err
+	}
 
 	// The clones are made by the helpers, and the files compared by another
 	// thread, while this one reads.
@@ -216,7 +227,7 @@ func (t *taking) stopped(ctx context.Context, start, deadline time.Time) (forkin
 	pause.Fork = forked.Sub(captured)
 	err = errors.Join(err, <-frozen)
 	pause.Files = time.Since(forked)
-	return forking, err
+	return forking, errors.Join(err, fault.ClusterRead.Hit())
 }
 
 // read captures threads and descriptors of all members.
@@ -233,11 +244,17 @@ func (t *taking) read(deadline time.Time) error {
 			return tracee.ErrBudget
 		}
 	}
+	if err := fault.ThreadsCaptured.Hit(); err != nil {
+		return err
+	}
 	objects, err := t.descriptors(deadline)
 	if err != nil {
 		return err
 	}
 	t.snap.Objects = objects
+	if err := fault.DescriptorsRead.Hit(); err != nil {
+		return err
+	}
 	for _, p := range t.snap.Processes {
 		if err := p.readRegions(); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
@@ -285,6 +302,18 @@ func (t *taking) finish() error {
 		if err := p.readSeed(); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
+		if err := fault.SeedFinished.Hit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Heed lets go of members that have ended. It must run on the tracer's thread,
+// every now and then until Close.
+func (s *Snapshot) Heed() error {
+	for _, p := range s.Processes {
+		p.Origin.Heed()
 	}
 	return nil
 }
@@ -295,11 +324,12 @@ func (s *Snapshot) Close() error {
 	var errs []error
 	for _, p := range s.Processes {
 		if p.Seed != nil {
-			errs = append(errs, p.Seed.Kill(), p.Seed.WaitGone())
+			errs = append(errs, p.Seed.Kill(), p.Seed.WaitGone(), fault.SeedKilled.Hit())
 			if err := p.Origin.Reap(p.Seed.PID); err != nil && !errors.Is(err, tracee.ErrGone) {
 				errs = append(errs, fmt.Errorf("reap seed %d: %w", p.Seed.PID, err))
 			}
 			p.Seed = nil
+			errs = append(errs, fault.SeedReaped.Hit())
 		}
 		errs = append(errs, p.Origin.Remove(), p.Origin.Close())
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/sys"
 )
 
@@ -41,6 +42,9 @@ func (im *Image) Freeze(ctx context.Context, writable []string, deleted map[stri
 	im.stats.Freeze = Pass{}
 	im.cur = &im.stats.Freeze
 	err := im.freeze(ctx, writable, deleted)
+	if err == nil {
+		err = fault.ImageFrozen.Hit()
+	}
 	im.cur.Duration = time.Since(start)
 	if err != nil {
 		return fmt.Errorf("freeze image: %w", err)

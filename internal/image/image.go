@@ -30,6 +30,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/sys"
 )
 
@@ -111,7 +112,10 @@ func (im *Image) prepare(ctx context.Context, sources []string) error {
 	if im.stats.Free, err = checkSpace(im.dir, need); err != nil {
 		return err
 	}
-	return im.live(ctx)
+	if err := im.live(ctx); err != nil {
+		return err
+	}
+	return fault.ImageCopied.Hit()
 }
 
 // Settle makes a live round: it copies again what changed since the last pass
@@ -127,6 +131,9 @@ func (im *Image) Settle(ctx context.Context) error {
 	err := im.live(ctx)
 	if err == nil {
 		err = im.writeBack()
+	}
+	if err == nil {
+		err = fault.ImageSettled.Hit()
 	}
 	im.cur.Duration += time.Since(start)
 	if err != nil {

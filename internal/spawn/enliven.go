@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/tracee"
 	"golang.org/x/sys/unix"
@@ -26,13 +27,22 @@ func (w *World) enliven(ph *phantom) error {
 		if err := ph.enterClock(sys.FD(f.Fd())); err != nil {
 			return err
 		}
+		if err := fault.ClockEntered.Hit(); err != nil {
+			return err
+		}
 		if err := w.filterCalls(ph); err != nil {
+			return err
+		}
+		if err := fault.CallsFiltered.Hit(); err != nil {
 			return err
 		}
 		if err := ph.noCore(); err != nil {
 			return err
 		}
 		if err := ph.makeThreads(); err != nil {
+			return err
+		}
+		if err := fault.ThreadsMade.Hit(); err != nil {
 			return err
 		}
 		// Not before: timers may send to one thread, and count the world's time.
@@ -45,13 +55,24 @@ func (w *World) enliven(ph *phantom) error {
 		if err := ph.each(ph.equipThread); err != nil {
 			return err
 		}
+		if err := fault.ThreadEquipped.Hit(); err != nil {
+			return err
+		}
 		if err := ph.setDumpable(); err != nil {
 			return err
 		}
 		if err := ph.lead.Strip(); err != nil {
 			return err
 		}
-		return ph.each(func(p *tracee.Puppet, t tracee.Thread) error { return p.Become(t) })
+		if err := fault.WorkshopStripped.Hit(); err != nil {
+			return err
+		}
+		return ph.each(func(p *tracee.Puppet, t tracee.Thread) error {
+			if err := p.Become(t); err != nil {
+				return err
+			}
+			return fault.ThreadBecame.Hit()
+		})
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/kobj"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
@@ -30,10 +31,19 @@ func (w *World) furnish(ph *phantom, fds []sys.FD) error {
 	if err != nil {
 		return fmt.Errorf("install descriptors: %w", err)
 	}
+	if err := fault.DescriptorsInstalled.Hit(); err != nil {
+		return err
+	}
 	if err := w.mapShared(ph); err != nil {
 		return err
 	}
+	if err := fault.MemoryMapped.Hit(); err != nil {
+		return err
+	}
 	if err := w.ownProgram(ph); err != nil {
+		return err
+	}
+	if err := fault.ProgramSet.Hit(); err != nil {
 		return err
 	}
 	return w.tracer.Do(func() error {

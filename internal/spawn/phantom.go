@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/tracee"
@@ -44,6 +45,9 @@ func (ph *phantom) fork(initPID int) error {
 		return err
 	}
 	ph.stem = stem
+	if err := fault.StemForked.Hit(); err != nil {
+		return err
+	}
 	// The stem's descriptor table is empty, so the pidfd is 0.
 	const spaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET |
 		unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWPID
@@ -55,7 +59,13 @@ func (ph *phantom) fork(initPID int) error {
 	if err != nil {
 		return fmt.Errorf("enter the world: %w", err)
 	}
+	if err := fault.WorldEntered.Hit(); err != nil {
+		return err
+	}
 	if ph.lead, err = stem.Fork(0, ph.process.Member.PID); err != nil {
+		return err
+	}
+	if err := fault.PhantomForked.Hit(); err != nil {
 		return err
 	}
 	if err := ph.lead.Block(); err != nil {
@@ -179,10 +189,10 @@ func (ph *phantom) kill() error {
 				errs = append(errs, p.WaitGone())
 			}
 		}
-		errs = append(errs, ph.stem.ReapChild(ph.lead.PID))
+		errs = append(errs, fault.PhantomKilled.Hit(), ph.stem.ReapChild(ph.lead.PID), fault.PhantomReaped.Hit())
 	}
 	if ph.stem != nil {
-		errs = append(errs, ph.stem.Kill(), ph.stem.WaitGone(), ph.process.Seed.ReapChild(ph.stem.PID))
+		errs = append(errs, ph.stem.Kill(), ph.stem.WaitGone(), ph.process.Seed.ReapChild(ph.stem.PID), fault.StemReaped.Hit())
 	}
 	if ph.pidfd >= 0 {
 		_ = ph.pidfd.Close()

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/image"
 	"github.com/pilotexec/pilot/internal/kobj"
 	"github.com/pilotexec/pilot/internal/model"
@@ -102,11 +103,17 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 		if w.Tree, err = snap.Image.World(ctx, filepath.Join(cfg.Dir, "data")); err != nil {
 			return w, err
 		}
+		if err := fault.WorldCopied.Hit(); err != nil {
+			return w, err
+		}
 		for _, r := range w.Tree.Roots {
 			wc.Binds = append(wc.Binds, worldinit.Bind{From: r.Path, To: r.Source})
 		}
 	}
 	if w.init, err = worldinit.Start(wc); err != nil {
+		return w, err
+	}
+	if err := fault.InitStarted.Hit(); err != nil {
 		return w, err
 	}
 	if err := w.superviseCalls(cfg.Addresses); err != nil {
@@ -165,6 +172,9 @@ func (w *World) build() error {
 			_ = fd.Close()
 		}
 	}()
+	if err := fault.ObjectsRestored.Hit(); err != nil {
+		return err
+	}
 	for _, ph := range w.phantoms {
 		if err := w.furnish(ph, fds); err != nil {
 			return fmt.Errorf("member %s: %w", ph.process.Member.Name, err)
@@ -176,6 +186,9 @@ func (w *World) build() error {
 	if err := w.init.SetClock(w.snap.Monotonic-monotonic, w.snap.Boottime-boottime); err != nil {
 		return err
 	}
+	if err := fault.ClockSet.Hit(); err != nil {
+		return err
+	}
 	if err := kobj.Arm(w.snap.Objects, fds, w.snap.Monotonic, monotonic); err != nil {
 		return err
 	}
@@ -184,7 +197,10 @@ func (w *World) build() error {
 			return fmt.Errorf("member %s: %w", ph.process.Member.Name, err)
 		}
 	}
-	return w.tracer.Do(w.Audit)
+	if err := w.tracer.Do(w.Audit); err != nil {
+		return err
+	}
+	return fault.WorldAudited.Hit()
 }
 
 // restoreObjects makes the kernel objects anew, inside the world.
@@ -228,7 +244,7 @@ func (w *World) Release() error {
 		w.Released = time.Now()
 		var errs []error
 		for _, ph := range w.phantoms {
-			errs = append(errs, ph.release())
+			errs = append(errs, ph.release(), fault.PhantomReleased.Hit())
 		}
 		return errors.Join(errs...)
 	})
@@ -242,7 +258,7 @@ func (w *World) Close() error {
 	w.closing.Store(true)
 	var errs []error
 	if w.init != nil {
-		errs = append(errs, w.init.Kill())
+		errs = append(errs, w.init.Kill(), fault.InitKilled.Hit())
 	}
 	errs = append(errs, w.tracer.Do(func() error {
 		var errs []error

@@ -175,6 +175,55 @@ func TryWait(tid int) (got int, ws syscall.WaitStatus, err error) {
 	}
 }
 
+// PeekWait is TryWait, but leaves the change of state to be reported again. A
+// stop that was not taken from the kernel keeps its signal: should the tracer
+// die, the tracee gets it.
+func PeekWait(tid int) (got int, ws syscall.WaitStatus, err error) {
+	var info struct { // siginfo_t of SIGCHLD, sigaction(2)
+		signo, errno, code, _ int32
+		pid, uid, status      int32
+		_                     [100]byte
+	}
+	const options = unix.WEXITED | unix.WSTOPPED | unix.WNOWAIT | unix.WNOHANG | unix.WALL
+	for {
+		_, _, errno := unix.RawSyscall6(unix.SYS_WAITID, unix.P_PID, uintptr(tid), uintptr(unsafe.Pointer(&info)), options, 0, 0)
+		if errno == unix.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return 0, 0, os.NewSyscallError("waitid", errno)
+		}
+		break
+	}
+	const exited, killed, dumped = 1, 2, 3 // CLD_EXITED and on, include/uapi/asm-generic/siginfo.h
+	switch info.code {
+	case exited:
+		ws = syscall.WaitStatus(info.status << 8)
+	case killed, dumped:
+		ws = syscall.WaitStatus(info.status)
+	default:
+		ws = syscall.WaitStatus(info.status<<8 | 0x7f)
+	}
+	if info.pid == 0 {
+		ws = 0
+	}
+	return int(info.pid), ws, nil
+}
+
+// WaitStop is TryWait for one tracee. A stop before a signal is not taken: see
+// PeekWait. It ends, like any stop, when the tracee is let run.
+func WaitStop(tid int) (got int, ws syscall.WaitStatus, err error) {
+	got, ws, err = PeekWait(tid)
+	if err != nil || got == 0 {
+		return got, ws, err
+	}
+	signal := ws.Stopped() && int(ws)>>16 == 0 && ws.StopSignal() != syscall.SIGTRAP|0x80
+	if signal {
+		return got, ws, nil
+	}
+	return TryWait(tid)
+}
+
 // Listen leaves a tracee in its job-control stop, until SIGCONT wakes it.
 func Listen(tid int) error {
 	return ptrace("ptrace listen", unix.PTRACE_LISTEN, tid, 0, 0)

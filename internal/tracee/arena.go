@@ -5,7 +5,9 @@ package tracee
 import (
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
 	"golang.org/x/sys/unix"
@@ -21,25 +23,39 @@ func ours(vmas []procfs.VMA, at Addr) bool {
 	return false
 }
 
+// Left reports whether an agent that died has left its arena in process pid.
+func Left(pid int) bool {
+	vmas, err := procfs.Maps(pid)
+	return err == nil && slices.ContainsFunc(places(), func(at Addr) bool { return ours(vmas, at) })
+}
+
+// places lists where an arena may be.
+func places() (out []Addr) {
+	for i := range arenaTries {
+		out = append(out, ArenaHint+Addr(i*arenaStep))
+	}
+	return out
+}
+
 // Sweep removes the arena that an agent which died has left in process pid, and
 // reports whether there was one. It must not be called while another agent
 // holds the process.
-func Sweep(pid int) (bool, error) {
-	vmas, err := procfs.Maps(pid)
-	if err != nil {
-		return false, err
-	}
-	for i := range arenaTries {
-		if !ours(vmas, ArenaHint+Addr(i*arenaStep)) {
-			continue
+func Sweep(pid int) (found bool, err error) {
+	for range arenaTries {
+		if !Left(pid) {
+			return found, err
 		}
+		found = true
 		o, err := Open(pid)
 		if err != nil {
 			return true, err
 		}
-		return true, errors.Join(o.Remove(), o.Close())
+		o.astray = true // for all that is known
+		if err := errors.Join(o.Remove(), o.Close()); err != nil {
+			return true, err
+		}
 	}
-	return false, nil
+	return found, nil
 }
 
 func free(vmas []procfs.VMA, at Addr, size uint64) bool {
@@ -74,18 +90,19 @@ func (o *Origin) arenaCall() Call {
 
 func (o *Origin) mapArena() error {
 	if o.inherited {
-		return nil
+		// The agent that made it has died: its helper, or a thread that it had
+		// in hand, may not have come back yet.
+		return o.vacate(o.arena)
 	}
 	calls := []Call{o.arenaCall()}
 	if _, err := o.onLead(calls, o.stackFrame); err != nil {
-		o.arena = 0
 		return fmt.Errorf("map arena in pid %d: %w", o.PID, err)
 	}
 	if got := calls[0]; got.Err() != nil || Addr(got.Ret) != o.arena {
 		o.arena = 0
 		return fmt.Errorf("map arena in pid %d: %w", o.PID, got.Err())
 	}
-	return nil
+	return fault.ArenaMapped.Hit()
 }
 
 // reapAny collects a child of the helper, whichever there is.
@@ -106,5 +123,5 @@ func (o *Origin) writeFallbacks() error {
 			return err
 		}
 	}
-	return nil
+	return fault.FallbacksWritten.Hit()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/sys"
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,7 @@ var emptyTable = Sys(unix.SYS_CLOSE_RANGE, 0, uint64(^uint32(0)), 2 /* CLOSE_RAN
 func (o *Origin) makeHelper() error {
 	calls := []Call{o.helperCall()}
 	tid, err := o.onLead(calls, o.arena+slotThread)
+	o.helper = tid // even if something failed after its birth
 	if err != nil {
 		return fmt.Errorf("make helper in pid %d: %w", o.PID, err)
 	}
@@ -35,7 +37,9 @@ func (o *Origin) makeHelper() error {
 	if err := waitHalt(tid, time.Now().Add(prepareTimeout)); err != nil {
 		return fmt.Errorf("make helper in pid %d: %w", o.PID, err)
 	}
-	o.helper = tid
+	if err := fault.HelperBorn.Hit(); err != nil {
+		return err
+	}
 	if err := sys.SetOptions(tid, helperOptions); err != nil {
 		return err
 	}
@@ -46,7 +50,7 @@ func (o *Origin) makeHelper() error {
 	if _, err := o.Helper(emptyTable); err != nil {
 		return fmt.Errorf("empty the helper's descriptors: %w", err)
 	}
-	return nil
+	return fault.HelperEmptied.Hit()
 }
 
 // Helper makes one system call in the helper thread and returns its result.

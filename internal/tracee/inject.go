@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/sys"
 )
 
@@ -18,10 +19,16 @@ func (o *Origin) hold(tid int) error {
 		}
 		return fmt.Errorf("seize tid %d: %w", tid, err)
 	}
+	if err := fault.ThreadSeized.Hit(); err != nil {
+		return err
+	}
 	if err := sys.Interrupt(tid); err != nil {
 		return fmt.Errorf("interrupt tid %d: %w", tid, err)
 	}
-	return waitHalt(tid, time.Now().Add(prepareTimeout))
+	if err := waitHalt(tid, time.Now().Add(prepareTimeout)); err != nil {
+		return err
+	}
+	return fault.ThreadHeld.Hit()
 }
 
 // inject makes a stopped production thread do calls, and leaves it stopped with
@@ -52,16 +59,26 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	if err := writeMem(o.mem, frame, sigframe(frame, o.gadgets.Restorer, saved, xstate[:n], mask)); err != nil {
 		return 0, err
 	}
+	if err := fault.FrameWritten.Hit(); err != nil {
+		return 0, err
+	}
 	// The stop may come from job control, and PTRACE_SETREGS does not clear
 	// the restart of an interrupted call by itself: callRegs does.
+	o.astray = true
 	for i := range calls {
 		regs := callRegs(saved, o.gadgets.Syscall, frame, calls[i])
 		if err := sys.SetRegs(tid, &regs); err != nil {
 			return child, err
 		}
+		if err := fault.RegsSet.Hit(); err != nil {
+			return child, err
+		}
 		if i == 0 {
 			// Never before the registers lead to the frame: it holds the real mask.
 			if err := sys.SetSigmask(tid, ^uint64(0)); err != nil {
+				return child, err
+			}
+			if err := fault.MaskSet.Hit(); err != nil {
 				return child, err
 			}
 		}
@@ -80,13 +97,20 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	if err := sys.SetSigmask(tid, mask); err != nil {
 		return child, err
 	}
-	return child, sys.SetRegs(tid, &saved)
+	if err := fault.MaskRestored.Hit(); err != nil {
+		return child, err
+	}
+	if err := sys.SetRegs(tid, &saved); err != nil {
+		return child, err
+	}
+	o.astray = false
+	return child, fault.RegsRestored.Hit()
 }
 
 // step lets a thread run through one system call, to its exit.
 func (o *Origin) step(tid int) (child int, err error) {
 	deadline := time.Now().Add(prepareTimeout)
-	for range 2 {
+	for _, at := range []fault.Point{fault.CallEntered, fault.CallMade} {
 		if err := sys.ContSyscall(tid); err != nil {
 			return child, err
 		}
@@ -96,6 +120,9 @@ func (o *Origin) step(tid int) (child int, err error) {
 		}
 		if made != 0 {
 			child = made
+		}
+		if err := at.Hit(); err != nil {
+			return child, err
 		}
 	}
 	return child, nil
@@ -115,7 +142,7 @@ func (o *Origin) onLead(calls []Call, frame Addr) (child int, err error) {
 	if err := sys.GetRegs(o.PID, &regs); err != nil {
 		return 0, err
 	}
-	if Addr(regs.Rsp) < frame+2*frameSize && Addr(regs.Rsp) > frame-frameSize {
+	if o.onStackFrame(Addr(regs.Rsp)) {
 		return 0, errors.New("the lead thread uses the end of its stack")
 	}
 	kept := make([]byte, frameSize)
@@ -132,7 +159,7 @@ func (o *Origin) onLead(calls []Call, frame Addr) (child int, err error) {
 // ended and for one that is not stopped, which an error path may leave behind:
 // then it is stopped first.
 func (o *Origin) letGo(tid int) error {
-	err := sys.Detach(tid, 0)
+	err := detach(tid)
 	if isGone(err) {
 		if ierr := sys.Interrupt(tid); isGone(ierr) {
 			return nil
@@ -141,11 +168,23 @@ func (o *Origin) letGo(tid int) error {
 			return nil
 		}
 		if err == nil {
-			err = sys.Detach(tid, 0)
+			err = detach(tid)
 		}
 	}
 	if err != nil && !isGone(err) {
 		return fmt.Errorf("detach tid %d: %w", tid, err)
 	}
-	return nil
+	return fault.ThreadLetGo.Hit()
+}
+
+// detach lets a stopped thread go. A signal that it is about to take must not
+// be lost with the tracer's interest in it.
+func detach(tid int) error {
+	_, ws, err := sys.PeekWait(tid)
+	if err == nil && ws.Stopped() {
+		if stop, err := classify(ws); err == nil && stop.Kind == StopSignal {
+			return sys.Detach(tid, stop.Signal)
+		}
+	}
+	return sys.Detach(tid, 0)
 }

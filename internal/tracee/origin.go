@@ -11,7 +11,6 @@ import (
 
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
-	"golang.org/x/sys/unix"
 )
 
 // The arena is the only memory that pilot has in an origin. Its address spells
@@ -70,6 +69,13 @@ type Origin struct {
 	Shared []sys.SigInfo
 
 	stackFrame Addr // where the lead thread's frame goes before there is an arena
+
+	// astray is set while a thread may be on its way back through the arena, or
+	// through the frame on the stack: neither may be touched then.
+	astray  bool
+	gone    bool // the process has ended, and its number may be another's
+	forking bool // the clone was begun, and its end was not seen
+	unborn  int  // pid of a clone that was not handed over as the seed
 }
 
 // Open reads what is needed to touch process pid. It changes nothing.
@@ -95,8 +101,7 @@ func (o *Origin) survey() error {
 		return err
 	}
 	o.arena = 0
-	for i := range arenaTries {
-		hint := ArenaHint + Addr(i*arenaStep)
+	for _, hint := range places() {
 		if o.inherited = ours(vmas, hint); o.inherited || free(vmas, hint, ArenaSize) {
 			o.arena = hint
 			break
@@ -130,51 +135,9 @@ func (o *Origin) Gadgets() Gadgets { return o.gadgets }
 
 // Ended reports whether the process is gone, or a zombie.
 func (o *Origin) Ended() bool {
+	if o.gone {
+		return true
+	}
 	status, err := procfs.ReadStatus(o.PID)
 	return err != nil || strings.HasPrefix(status.State, "Z") || strings.HasPrefix(status.State, "X")
-}
-
-// Remove undoes Prepare: the helper ends, reaped by the kernel like any thread,
-// and the arena is unmapped. No thread may be stopped, the seed must be reaped.
-//
-// A process that has ended needs no undoing.
-func (o *Origin) Remove() (err error) {
-	defer func() {
-		if err != nil && o.Ended() {
-			err = nil
-		}
-	}()
-	var errs []error
-	if o.helper != 0 {
-		regs := callRegs(o.base, o.gadgets.Syscall, o.arena+slotExit, Sys(unix.SYS_EXIT, 0))
-		err := sys.SetRegs(o.helper, &regs)
-		if err == nil {
-			err = sys.Cont(o.helper, 0)
-		}
-		for err == nil {
-			var stop Stop
-			if stop, err = wait(o.helper, time.Now().Add(prepareTimeout)); err == nil && stop.Kind == StopExited {
-				break
-			}
-			if err == nil {
-				err = sys.Cont(o.helper, 0)
-			}
-		}
-		if err != nil && !isGone(err) && !errors.Is(err, ErrGone) {
-			errs = append(errs, fmt.Errorf("end helper %d: %w", o.helper, err))
-		}
-		o.helper = 0
-	}
-	if o.arena != 0 {
-		calls := []Call{Sys(unix.SYS_MUNMAP, uint64(o.arena), ArenaSize)}
-		_, err := o.onLead(calls, o.stackFrame)
-		if err == nil {
-			err = calls[0].Err()
-		}
-		if err != nil && !errors.Is(err, ErrGone) {
-			errs = append(errs, fmt.Errorf("unmap arena of pid %d: %w", o.PID, err))
-		}
-		o.arena = 0
-	}
-	return errors.Join(errs...)
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
 	"golang.org/x/sys/unix"
@@ -36,6 +37,9 @@ func (o *Origin) interruptNew() (found int, err error) {
 			found++
 			err = sys.Interrupt(tid)
 		}
+		if err == nil {
+			err = fault.ThreadInterrupted.Hit()
+		}
 		if err != nil && !isGone(err) {
 			return found, fmt.Errorf("stop tid %d: %w", tid, err)
 		}
@@ -63,7 +67,7 @@ func (o *Origin) WaitStopped(deadline time.Time) error {
 			return err
 		}
 		if found == 0 {
-			return nil
+			return fault.ThreadsStopped.Hit()
 		}
 	}
 }
@@ -78,6 +82,9 @@ func (o *Origin) Capture() ([]Thread, error) {
 			return nil, fmt.Errorf("capture tid %d: %w", tid, err)
 		}
 		threads = append(threads, t)
+		if err := fault.ThreadCaptured.Hit(); err != nil {
+			return nil, err
+		}
 	}
 	lead := slices.IndexFunc(threads, func(t Thread) bool { return t.TID == o.PID })
 	if lead < 0 {
@@ -134,6 +141,9 @@ func (o *Origin) Release() error {
 		if err := o.letGo(tid); err != nil {
 			errs = append(errs, err)
 		}
+		if err := fault.ThreadReleased.Hit(); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	o.stopped = o.stopped[:0]
 	return errors.Join(errs...)
@@ -158,8 +168,10 @@ func (o *Origin) ArmFork() error {
 	if err := sys.ContSyscall(o.helper); err != nil {
 		return err
 	}
-	_, err := waitSyscall(o.helper, time.Now().Add(prepareTimeout))
-	return err
+	if _, err := waitSyscall(o.helper, time.Now().Add(prepareTimeout)); err != nil {
+		return err
+	}
+	return fault.ForkArmed.Hit()
 }
 
 // DisarmFork takes the helper away from the gate without a clone.
@@ -175,20 +187,30 @@ func (o *Origin) DisarmFork() error {
 	if err := sys.ContSyscall(o.helper); err != nil {
 		return err
 	}
-	_, err := waitSyscall(o.helper, time.Now().Add(prepareTimeout))
-	return err
+	if _, err := waitSyscall(o.helper, time.Now().Add(prepareTimeout)); err != nil {
+		return err
+	}
+	return fault.ForkDisarmed.Hit()
 }
 
 // StartFork opens the gate. Several origins fork at once.
-func (o *Origin) StartFork() error { return sys.ContSyscall(o.helper) }
+func (o *Origin) StartFork() error {
+	if err := sys.ContSyscall(o.helper); err != nil {
+		return err
+	}
+	o.forking = true
+	return fault.ForkStarted.Hit()
+}
 
 // FinishFork waits for the clone and returns it: the seed, stopped, bound to
 // die with the tracer.
 func (o *Origin) FinishFork(deadline time.Time) (*Puppet, error) {
 	pid, err := waitSyscall(o.helper, deadline)
+	o.unborn = pid
 	if err != nil {
 		return nil, fmt.Errorf("fork pid %d: %w", o.PID, err)
 	}
+	o.forking = false
 	if pid == 0 {
 		var regs sys.Regs
 		if err := sys.GetRegs(o.helper, &regs); err != nil {
@@ -196,7 +218,19 @@ func (o *Origin) FinishFork(deadline time.Time) (*Puppet, error) {
 		}
 		return nil, fmt.Errorf("fork pid %d: %w", o.PID, Call{Ret: int64(regs.Rax)}.Err())
 	}
-	return newPuppet(pid, o)
+	if err := fault.SeedBorn.Hit(); err != nil {
+		return nil, err
+	}
+	seed, err := newPuppet(pid, o)
+	if err == nil {
+		err = fault.SeedAdopted.Hit()
+	}
+	if err != nil {
+		seed.closeMem()
+		return nil, err
+	}
+	o.unborn = 0
+	return seed, nil
 }
 
 // Reap collects the seed after it was killed, so that no zombie stays. Where

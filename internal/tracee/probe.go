@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
 	"golang.org/x/sys/unix"
@@ -40,6 +41,9 @@ func (o *Origin) Probe() error {
 		err := o.probeStopped(tid)
 		if err := errors.Join(err, o.letGo(tid)); err != nil {
 			return fmt.Errorf("probe tid %d: %w", tid, err)
+		}
+		if err := fault.ThreadProbed.Hit(); err != nil {
+			return err
 		}
 	}
 	return nil

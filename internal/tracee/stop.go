@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/sys"
 )
 
@@ -83,6 +84,9 @@ func waitHalt(tid int, deadline time.Time) error {
 		case StopExited:
 			return fmt.Errorf("tid %d: %w", tid, ErrGone)
 		case StopSignal:
+			if err := fault.SignalSeen.Hit(); err != nil {
+				return err
+			}
 			err = sys.Cont(tid, stop.Signal)
 		default:
 			err = sys.Cont(tid, 0)

@@ -74,7 +74,7 @@ const (
 // would hold the tracer, and with it all of production.
 func wait(tid int, deadline time.Time) (Stop, error) {
 	for i := 0; ; i++ {
-		got, ws, err := sys.TryWait(tid)
+		got, ws, err := sys.WaitStop(tid)
 		if err != nil {
 			if isGone(err) {
 				return Stop{}, fmt.Errorf("wait for tid %d: %w", tid, ErrGone)

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc/connectivity"
@@ -234,26 +237,57 @@ func (s *etcdStore) Read(ctx context.Context, e entry) error {
 	return nil
 }
 
-// All reads in pages: a reply is limited to a few MiB.
 func (s *etcdStore) All(ctx context.Context) (map[entry]bool, error) {
 	entries := map[entry]bool{}
+	err := s.scan(ctx, func(e entry, kv *mvccpb.KeyValue) {
+		if string(kv.Value) == strconv.FormatUint(e.seq, 10) {
+			entries[e] = true
+		}
+	})
+	return entries, err
+}
+
+// Order sorts by the revision at which each entry was written last. Each is
+// written once, so a higher version is one that was taken twice.
+func (s *etcdStore) Order(ctx context.Context) (map[int][]uint64, error) {
+	type taken struct {
+		entry
+		revision, version int64
+	}
+	var all []taken
+	if err := s.scan(ctx, func(e entry, kv *mvccpb.KeyValue) {
+		all = append(all, taken{e, kv.ModRevision, kv.Version})
+	}); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b taken) int { return cmp.Compare(a.revision, b.revision) })
+	order := map[int][]uint64{}
+	for _, t := range all {
+		for range t.version {
+			order[t.worker] = append(order[t.worker], t.seq)
+		}
+	}
+	return order, nil
+}
+
+// scan shows every stored entry to see. It reads in pages: a reply is limited
+// to a few MiB.
+func (s *etcdStore) scan(ctx context.Context, see func(entry, *mvccpb.KeyValue)) error {
 	from, end := s.prefix, clientv3.GetPrefixRangeEnd(s.prefix)
 	for {
 		page, err := s.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(5000))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, kv := range page.Kvs {
 			var e entry
 			if _, err := fmt.Sscanf(string(kv.Key[len(s.prefix):]), "%d/%d", &e.worker, &e.seq); err != nil {
-				return nil, fmt.Errorf("key %q: %w", kv.Key, err)
+				return fmt.Errorf("key %q: %w", kv.Key, err)
 			}
-			if string(kv.Value) == strconv.FormatUint(e.seq, 10) {
-				entries[e] = true
-			}
+			see(e, kv)
 		}
 		if !page.More {
-			return entries, nil
+			return nil
 		}
 		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
 	}

@@ -37,6 +37,13 @@ type store interface {
 	Close()
 }
 
+// A chronicler is a store that can tell the order in which it took the entries.
+type chronicler interface {
+	// Order returns the numbers of every worker's entries in that order. An
+	// entry that was taken twice is there twice.
+	Order(ctx context.Context) (map[int][]uint64, error)
+}
+
 // loadStats is what a load prints at its end.
 type loadStats struct {
 	Acked        int     `json:"acked"`
@@ -212,7 +219,7 @@ func (l *loader) fail(err error) {
 const verifyLimit = 20 * time.Second
 
 // verify checks that every entry of the record is stored, as seen through
-// each endpoint.
+// each endpoint, and that a worker's entries were taken once and in order.
 func verify(ctx context.Context, sys system, o *options) error {
 	want, err := readRecord(o.record)
 	if err != nil {
@@ -239,9 +246,41 @@ func verify(ctx context.Context, sys system, o *options) error {
 				endpoint, missing, len(want), first.worker, first.seq))
 			continue
 		}
+		if err := verifyOrder(ctx, sys, o, endpoint); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", endpoint, err))
+			continue
+		}
 		fmt.Printf("%s: all of %d acknowledged writes are stored\n", endpoint, len(want))
 	}
 	return errors.Join(errs...)
+}
+
+// verifyOrder checks a system that tells the order. A worker waits for the end
+// of one write before it begins the next.
+func verifyOrder(ctx context.Context, sys system, o *options, endpoint string) error {
+	ctx, cancel := context.WithTimeout(ctx, verifyLimit)
+	defer cancel()
+	st, err := sys.open(ctx, o, endpoint)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	c, ok := st.(chronicler)
+	if !ok {
+		return nil
+	}
+	order, err := c.Order(ctx)
+	if err != nil {
+		return err
+	}
+	for worker, numbers := range order {
+		for i := 1; i < len(numbers); i++ {
+			if numbers[i] <= numbers[i-1] {
+				return fmt.Errorf("write %d of worker %d was taken after write %d", numbers[i], worker, numbers[i-1])
+			}
+		}
+	}
+	return nil
 }
 
 // readRecord reads the acknowledged writes. A last line without its newline

@@ -7,7 +7,7 @@
 //	status  print one JSON object: who leads, in which term, what is stored
 //	health  exit 0 if every endpoint serves consistent requests
 //	load    write and read back numbered entries until SIGTERM, then print JSON
-//	verify  exit 0 if every write that a load recorded as acknowledged is stored
+//	verify  exit 0 if every write that a load recorded as acknowledged is stored, in order
 //
 // etcd also has member-list, member-remove NAME and member-add NAME PEERURL.
 //

@@ -218,9 +218,17 @@ func (s *redisStore) key(e entry) string {
 	return fmt.Sprintf("%s:%d:%d", s.opts.prefix, e.worker, e.seq)
 }
 
+// orderKey is the list of a worker's entries as they were taken.
+func (s *redisStore) orderKey(worker int) string {
+	return fmt.Sprintf("order:%s:%d", s.opts.prefix, worker)
+}
+
 // Write counts a write as acknowledged when a replica has it.
 func (s *redisStore) Write(ctx context.Context, e entry) error {
 	if _, err := s.do(ctx, "SET", s.key(e), strconv.FormatUint(e.seq, 10)); err != nil {
+		return err
+	}
+	if _, err := s.do(ctx, "RPUSH", s.orderKey(e.worker), strconv.FormatUint(e.seq, 10)); err != nil {
 		return err
 	}
 	limit := strconv.FormatInt((s.opts.timeout - 100*time.Millisecond).Milliseconds(), 10)
@@ -269,6 +277,27 @@ func (s *redisStore) All(ctx context.Context) (map[entry]bool, error) {
 			return entries, nil
 		}
 	}
+}
+
+// Order reads the lists of all workers.
+func (s *redisStore) Order(ctx context.Context) (map[int][]uint64, error) {
+	order := map[int][]uint64{}
+	for worker := range s.opts.workers {
+		got, err := s.do(ctx, "LRANGE", s.orderKey(worker), "0", "-1")
+		if err != nil {
+			return nil, err
+		}
+		list, _ := got.([]any)
+		for _, item := range list {
+			text, _ := item.(string)
+			n, err := strconv.ParseUint(text, 10, 64)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s.orderKey(worker), err)
+			}
+			order[worker] = append(order[worker], n)
+		}
+	}
+	return order, nil
 }
 
 func (s *redisStore) Losses() int { return int(s.losses.Load()) }

@@ -1,0 +1,100 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/fault"
+)
+
+// delay is what the effect takes, and lasts longer than everything that stops
+// a thread.
+const delay = 40 * time.Millisecond
+
+// before are the faults that lead to points which an undisturbed run does not
+// come to.
+var before = map[fault.Point][]fault.Injection{
+	// A signal arrives while a thread is about to be stopped.
+	fault.SignalSeen: {{Point: fault.ThreadSeized, Effect: fault.Delay, Delay: delay}},
+	// The pause fails before the clones are begun.
+	fault.ForkDisarmed: {{Point: fault.ThreadsStopped, Effect: fault.Error}},
+}
+
+func TestPrivFaultsC(t *testing.T)    { testFaults(t, "c") }
+func TestPrivFaultsGo(t *testing.T)   { testFaults(t, "go") }
+func TestPrivFaultsJava(t *testing.T) { testFaults(t, "java") }
+
+// testFaults makes every point fail in every way.
+func testFaults(t *testing.T, kind string) {
+	t.Parallel()
+	s := stageVictim(t, kind)
+	for _, p := range fault.All() {
+		for _, effect := range []fault.Effect{fault.Error, fault.Delay, fault.Kill} {
+			t.Run(fmt.Sprintf("%s/%s", p, effect), func(t *testing.T) { s.strike(t, p, effect) })
+		}
+	}
+}
+
+// strike makes one run fail, and wants nothing to be seen of it in production,
+// not even of the part that a later agent clears.
+func (s *scene) strike(t *testing.T, p fault.Point, effect fault.Effect) {
+	rounds := s.victim.rounds()
+	list := append(before[p], fault.Injection{Point: p, Effect: effect, Delay: delay})
+	if p == fault.SignalSeen {
+		defer s.hangUp()()
+	}
+	e := s.run(t, list...)
+	if !slices.Contains(e.hits, p) {
+		t.Fatalf("the run never came to %q, it ended in phase %q: %s %s", p, e.phase, e.Err, e.said)
+	}
+	if want := effect == fault.Kill; e.killed != want {
+		t.Errorf("the agent was killed: %t, want %t: %s", e.killed, want, e.said)
+	}
+	failed := slices.ContainsFunc(list, func(in fault.Injection) bool { return in.Effect == fault.Error })
+	if told := e.Injected || len(e.Left) > 0; !e.killed && told != failed {
+		t.Errorf("the agent says %q, verdict %s, left %q", e.Err, e.Status, e.Left)
+	}
+	s.unchanged(t, "after the fault", e.killed)
+	s.victim.busy(t, rounds)
+	if effect != fault.Delay {
+		s.pilot(t, "the run after the fault")
+		s.unchanged(t, "after a later run", false)
+	}
+	if wrong := s.victim.wrong(); wrong != "" {
+		t.Fatalf("the victim finds: %s", wrong)
+	}
+	if left, _ := filepath.Glob(s.dir + "/*"); len(left) > 0 {
+		t.Errorf("files are left: %v", left)
+	}
+}
+
+// hangUp sends the victim a signal every millisecond, until stop is called. The
+// one in Java gets none else.
+func (s *scene) hangUp() (stop func()) {
+	if s.victim.kind != "java" {
+		return func() {}
+	}
+	done := make(chan struct{})
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Millisecond):
+				_ = s.victim.cmd.Process.Signal(syscall.SIGHUP)
+			}
+		}
+	})
+	return func() {
+		close(done)
+		sending.Wait()
+	}
+}

@@ -1,0 +1,81 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/fault"
+	"github.com/pilotexec/pilot/internal/model"
+)
+
+// A scene is production for one test: a victim or a cluster.
+type scene struct {
+	members []model.Member
+	usual   []custom // of each member, where that is known
+	dir     string   // of the runs
+	pause   time.Duration
+	victim  *victim // nil for a cluster
+}
+
+// stageVictim starts a victim and learns what is usual of it.
+func stageVictim(t *testing.T, kind string) *scene {
+	t.Helper()
+	v := launch(t, kind)
+	s := &scene{
+		members: []model.Member{v.member()}, victim: v,
+		dir: filepath.Join(filepath.Dir(v.dir), "run"), pause: time.Second,
+	}
+	s.pilot(t, "the first run") // runtimes grow when they are stopped
+	s.usual = []custom{learn(v.cmd.Process.Pid, kind == "c")}
+	return s
+}
+
+// spec pilots an action that does nothing.
+func (s *scene) spec() model.Spec {
+	return model.Spec{
+		Members: s.members, Action: []string{"/bin/true"}, Dir: "/", Env: os.Environ(),
+		Probes:   []model.Probe{{Name: "up", Command: []string{"/bin/true"}}},
+		MaxPause: s.pause, Timeout: 10 * time.Second, Settle: 10 * time.Millisecond,
+	}
+}
+
+// tries is how often a run is made that pilot itself gives up: production may
+// hold something that cannot be forked at just that moment, such as the end of
+// a pipe to a child that has not executed its program yet.
+const tries = 4
+
+// run makes a run with faults, again while pilot gives up before any of them.
+func (s *scene) run(t *testing.T, faults ...fault.Injection) (e end) {
+	t.Helper()
+	for range tries {
+		e = start(t, request{Spec: s.spec(), Dir: s.dir, Faults: faults}).wait(t)
+		if e.killed || e.Err == "" || e.Injected || len(e.hits) > 0 {
+			break
+		}
+		t.Logf("once more: %s", e.Err)
+	}
+	return e
+}
+
+// pilot makes an undisturbed run, which must pass.
+func (s *scene) pilot(t *testing.T, what string) {
+	t.Helper()
+	e := s.run(t)
+	if e.killed || e.Err != "" || len(e.Left) > 0 || e.Status != model.Pass {
+		t.Fatalf("%s: killed %t in %q: %q, verdict %s %s, left %v: %s", what, e.killed, e.phase, e.Err, e.Status, e.Reason, e.Left, e.said)
+	}
+}
+
+// unchanged wants production to look as it always did, maybe with an arena.
+func (s *scene) unchanged(t *testing.T, when string, arena bool) {
+	t.Helper()
+	for i, c := range s.usual {
+		for key, value := range c.lasting(arena) {
+			t.Errorf("%s has, %s: %s: %s", s.members[i].Name, when, key, value)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/fault"
+)
+
+// paused are the points at which production stands still.
+var paused = []fault.Point{
+	fault.DeadmanArmed, fault.ThreadInterrupted, fault.ThreadsStopped, fault.ClusterPaused, fault.ForkStarted,
+	fault.ThreadCaptured, fault.ThreadsCaptured, fault.DescriptorsRead, fault.ImageFrozen, fault.SeedBorn,
+	fault.SeedAdopted, fault.ClusterRead, fault.ThreadReleased, fault.ClusterReleased,
+}
+
+// TestPrivHang makes the agent hang inside the pause: the kernel must kill it
+// soon after the deadline.
+func TestPrivHang(t *testing.T) {
+	t.Parallel()
+	s := stageVictim(t, "c")
+	s.pause = 100 * time.Millisecond
+	for _, p := range paused {
+		t.Run(p.String(), func(t *testing.T) {
+			begin := time.Now()
+			const hang = 10 * time.Second
+			e := start(t, request{Spec: s.spec(), Dir: s.dir, Faults: []fault.Injection{{Point: p, Effect: fault.Delay, Delay: hang}}}).wait(t)
+			if !slices.Contains(e.hits, p) {
+				t.Fatalf("the run never came to %q: %s %s", p, e.Err, e.said)
+			}
+			if took := time.Since(begin); !e.killed || took >= hang {
+				t.Errorf("killed %t, after %v", e.killed, took)
+			}
+			s.unchanged(t, "after the agent hung", true)
+			s.victim.busy(t, s.victim.rounds())
+		})
+	}
+	s.pause = time.Second
+	s.pilot(t, "the run afterwards")
+	s.unchanged(t, "at the end", false)
+	if wrong := s.victim.wrong(); wrong != "" {
+		t.Errorf("the victim finds: %s", wrong)
+	}
+}
+
+// TestPrivOriginEnds ends production while its fork runs. Its parent must learn
+// of that at once, not when the run is over.
+func TestPrivOriginEnds(t *testing.T) {
+	t.Parallel()
+	v := launch(t, "c")
+	s := &scene{members: nil, victim: v, dir: strings.TrimSuffix(v.dir, "data") + "run", pause: time.Second}
+	s.members = append(s.members, v.member())
+	const run = 20 * time.Second
+	r := start(t, request{Spec: s.spec(), Dir: s.dir, Faults: []fault.Injection{{Point: fault.ActionRun, Effect: fault.Delay, Delay: run}}})
+	defer r.kill()
+	reached(t, r, fault.ActionRun)
+	begin := time.Now()
+	if err := v.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = v.cmd.Wait() // its exit status is that of the signal
+	if took := time.Since(begin); took > run/2 {
+		t.Errorf("the parent of production learnt of its end after %v", took)
+	}
+	r.kill()
+	r.wait(t)
+}
