@@ -91,6 +91,9 @@ type side struct {
 // completes the members with what is found of them.
 func (r *run) check() error {
 	refusals := checkHost()
+	if len(refusals) > 0 { // what else would be found follows from it
+		return &model.RefusedError{Refusals: refusals}
+	}
 	facts, err := examine(r.spec.Members)
 	if err != nil {
 		return err
@@ -104,8 +107,11 @@ func (r *run) check() error {
 		refusals = append(refusals, refused...)
 		r.gaps = append(r.gaps, gaps...)
 	}
-	_, refused := owner(facts)
+	uid, refused := owner(facts)
 	refusals = append(refusals, refused...)
+	if len(refused) == 0 {
+		refusals = append(refusals, checkWorld(uid)...)
+	}
 	refusals = append(refusals, checkData(r.spec.Members)...)
 	if len(refusals) > 0 {
 		return &model.RefusedError{Refusals: refusals}

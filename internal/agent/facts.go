@@ -117,6 +117,7 @@ func examineOne(m model.Member) (f facts, err error) {
 		f.Tracer = comm(f.TracerPID)
 	}
 	f.readFilters()
+	f.Label = label(m.PID)
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", m.PID))
 	f.KernelTask = errors.Is(err, fs.ErrNotExist)
 	if f.KernelTask || strings.HasPrefix(f.State, "Z") {

@@ -128,12 +128,18 @@ func (Engine) Doctor(_ context.Context, spec model.Spec) (out []model.Diagnosis,
 	if err := requireRoot(); err != nil {
 		return nil, err
 	}
+	if refusals := checkHost(); len(refusals) > 0 {
+		return []model.Diagnosis{{Refusals: refusals}}, nil
+	}
 	all, err := examine(spec.Members)
 	if err != nil {
 		return nil, err
 	}
 	members := withData(spec.Members, all)
-	_, unable := owner(all)
+	uid, unable := owner(all)
+	if refusals := checkWorld(uid); len(refusals) > 0 && len(unable) == 0 {
+		out = append(out, model.Diagnosis{Refusals: refusals})
+	}
 	for i, f := range all {
 		d := model.Diagnosis{Member: members[i]}
 		if !members[i].Down() {

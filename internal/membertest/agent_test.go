@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -23,6 +24,7 @@ import (
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/spawn"
+	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/victim"
 )
 
@@ -36,6 +38,8 @@ type request struct {
 	Dir     string
 	// Doctor asks for diagnoses only, Take for a snapshot without a check.
 	Doctor, Take bool
+	// Drop are capabilities that the agent shall not have.
+	Drop []int
 }
 
 // outcome is what the agent tells.
@@ -57,6 +61,12 @@ func (o outcome) refusals() (out []model.Refusal) {
 	return out
 }
 
+func init() {
+	if os.Args[0] == agentName {
+		runtime.LockOSThread() // main stays on the first thread, which /proc shows as the process
+	}
+}
+
 func agentMain() {
 	var req request
 	if err := json.NewDecoder(os.Stdin).Decode(&req); err != nil {
@@ -64,7 +74,10 @@ func agentMain() {
 		os.Exit(1)
 	}
 	var o outcome
-	var err error
+	err := sys.DropCaps(req.Drop)
+	if err != nil {
+		o.problem("drop capabilities: %v", err)
+	}
 	if o.Diagnoses, err = (agent.Engine{}).Doctor(context.Background(), model.Spec{Members: req.Members}); err != nil {
 		o.problem("doctor: %v", err)
 	}
