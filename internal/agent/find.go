@@ -124,14 +124,17 @@ func nameOf(m *model.Member) string {
 }
 
 // Doctor tells of each member whether it can be piloted.
-func (Engine) Doctor(_ context.Context, spec model.Spec) (out []model.Diagnosis, err error) {
+func (e Engine) Doctor(ctx context.Context, spec model.Spec) (out []model.Diagnosis, err error) {
 	if err := requireRoot(); err != nil {
 		return nil, err
+	}
+	if pid, mounts, ok := e.elsewhere(spec.Members); ok {
+		return e.doctorInside(ctx, pid, mounts, spec)
 	}
 	if refusals := checkHost(); len(refusals) > 0 {
 		return []model.Diagnosis{{Refusals: refusals}}, nil
 	}
-	all, err := examine(spec.Members)
+	all, err := examine(spec.Members, e.mounts)
 	if err != nil {
 		return nil, err
 	}

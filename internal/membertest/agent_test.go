@@ -38,6 +38,8 @@ type request struct {
 	Dir     string
 	// Doctor asks for diagnoses only, Take for a snapshot without a check.
 	Doctor, Take bool
+	// Action asks for a whole run.
+	Action []string
 	// Drop are capabilities that the agent shall not have.
 	Drop []int
 }
@@ -47,6 +49,7 @@ type outcome struct {
 	Problems  []string
 	Pause     model.Pause
 	Diagnoses []model.Diagnosis
+	Report    *model.Report
 }
 
 func (o *outcome) problem(format string, args ...any) {
@@ -78,10 +81,12 @@ func agentMain() {
 	if err != nil {
 		o.problem("drop capabilities: %v", err)
 	}
-	if o.Diagnoses, err = (agent.Engine{}).Doctor(context.Background(), model.Spec{Members: req.Members}); err != nil {
+	if len(req.Action) > 0 {
+		o.run(req)
+	} else if o.Diagnoses, err = (agent.Engine{}).Doctor(context.Background(), model.Spec{Members: req.Members}); err != nil {
 		o.problem("doctor: %v", err)
 	}
-	if !req.Doctor {
+	if !req.Doctor && len(req.Action) == 0 {
 		if refusals := o.refusals(); len(refusals) > 0 && !req.Take {
 			o.problem("doctor: %v", &model.RefusedError{Refusals: refusals})
 		} else {
@@ -90,6 +95,18 @@ func agentMain() {
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(o); err != nil {
 		os.Exit(1)
+	}
+}
+
+// run pilots an action.
+func (o *outcome) run(req request) {
+	spec := model.Spec{
+		Members: req.Members, Action: req.Action, Dir: "/", Env: os.Environ(),
+		MaxPause: 500 * time.Millisecond, Timeout: patience, Settle: 100 * time.Millisecond,
+	}
+	var err error
+	if o.Report, err = (agent.Engine{}).Run(context.Background(), spec, req.Dir, func(string, string) {}); err != nil {
+		o.problem("run: %v", err)
 	}
 }
 
