@@ -11,8 +11,12 @@ import (
 	"github.com/pilotexec/pilot/internal/worldinit"
 )
 
-// reexec takes over when this process is a part of a world.
-func reexec() { worldinit.Reexec() }
+// reexec takes over when this process is a part of a world, or was started to
+// run among members in namespaces of their own.
+func reexec() {
+	worldinit.Reexec()
+	agent.Reexec()
+}
 
 // engine is what touches processes.
 func engine() cli.Engine { return agent.Engine{} }

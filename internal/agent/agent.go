@@ -26,15 +26,22 @@ import (
 )
 
 // An Engine is the agent as the command line sees it.
-type Engine struct{}
+type Engine struct {
+	// mounts is the mount namespace that this process has a copy of, 0 when it
+	// has its own.
+	mounts uint64
+}
 
 // Progress tells the user about a phase of the run.
 type Progress func(phase, text string)
 
 // Run pilots spec. Files of the run go below workDir; images and worlds are
 // removed at the end. On an error production runs as before.
-func (Engine) Run(ctx context.Context, spec model.Spec, workDir string, progress func(phase, text string)) (report *model.Report, err error) {
-	r := &run{spec: spec, dir: workDir, progress: progress, began: time.Now()}
+func (e Engine) Run(ctx context.Context, spec model.Spec, workDir string, progress func(phase, text string)) (report *model.Report, err error) {
+	if pid, mounts, ok := e.elsewhere(spec.Members); ok && requireRoot() == nil {
+		return e.runInside(ctx, pid, mounts, spec, workDir, progress)
+	}
+	r := &run{spec: spec, dir: workDir, progress: progress, began: time.Now(), mounts: e.mounts}
 	defer func() {
 		if cerr := r.close(); cerr != nil {
 			if report != nil {
@@ -75,6 +82,7 @@ type run struct {
 	dir      string
 	progress Progress
 	began    time.Time
+	mounts   uint64 // the engine's
 	gaps     []model.Gap
 
 	tracer   *osthread.Thread
@@ -97,7 +105,10 @@ type side struct {
 // completes the members with what is found of them.
 func (r *run) check() error {
 	refusals := checkHost()
-	facts, err := examine(r.spec.Members)
+	if len(refusals) > 0 { // what else would be found follows from it
+		return &model.RefusedError{Refusals: refusals}
+	}
+	facts, err := examine(r.spec.Members, r.mounts)
 	if err != nil {
 		return err
 	}
@@ -110,8 +121,11 @@ func (r *run) check() error {
 		refusals = append(refusals, refused...)
 		r.gaps = append(r.gaps, gaps...)
 	}
-	_, refused := owner(facts)
+	uid, refused := owner(facts)
 	refusals = append(refusals, refused...)
+	if len(refused) == 0 {
+		refusals = append(refusals, checkWorld(uid)...)
+	}
 	refusals = append(refusals, checkData(r.spec.Members)...)
 	if len(refusals) > 0 {
 		return &model.RefusedError{Refusals: refusals}

@@ -11,10 +11,25 @@ import (
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/plan"
 	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/worldinit"
 )
 
 // checkHost refuses a kernel that lacks what a fork needs.
-func checkHost() []model.Refusal { return append(checkRelease(sys.Release()), checkNamespaces()...) }
+func checkHost() []model.Refusal {
+	refusals := append(checkRelease(sys.Release()), checkNamespaces()...)
+	return append(refusals, plan.Host(readHost())...)
+}
+
+// checkWorld makes an empty world of the given owner and ends it. What a
+// security module, a limit or a surrounding container forbids is found so.
+func checkWorld(owner int) []model.Refusal {
+	f := readHost()
+	p, err := worldinit.Start(worldinit.Config{Label: "check", Owner: owner})
+	if err == nil {
+		err = errors.Join(p.Kill(), p.Wait())
+	}
+	return plan.World(f, owner, err)
+}
 
 func checkRelease(release string) (refusals []model.Refusal) {
 	if !plan.KernelSupported(release) {

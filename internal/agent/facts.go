@@ -44,15 +44,15 @@ func requireRoot() error {
 }
 
 // examine reads the facts of every member that runs. Members that are down
-// have none.
-func examine(members []model.Member) ([]facts, error) {
+// have none. mounts is the mount namespace that the agent has a copy of, or 0.
+func examine(members []model.Member, mounts uint64) ([]facts, error) {
 	all := make([]facts, len(members))
 	for i, m := range members {
 		if m.Down() {
 			all[i].data.Given = m.Data
 			continue
 		}
-		f, err := examineOne(m)
+		f, err := examineOne(m, mounts)
 		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 				return nil, &model.RefusedError{Refusals: []model.Refusal{{
@@ -99,7 +99,7 @@ func findStrangers(members []model.Member, all []facts) {
 	}
 }
 
-func examineOne(m model.Member) (f facts, err error) {
+func examineOne(m model.Member, mounts uint64) (f facts, err error) {
 	f.Member, f.AgentPID = m, os.Getpid()
 	status, err := procfs.ReadStatus(m.PID)
 	if err != nil {
@@ -117,6 +117,7 @@ func examineOne(m model.Member) (f facts, err error) {
 		f.Tracer = comm(f.TracerPID)
 	}
 	f.readFilters()
+	f.Label = label(m.PID)
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", m.PID))
 	f.KernelTask = errors.Is(err, fs.ErrNotExist)
 	if f.KernelTask || strings.HasPrefix(f.State, "Z") {
@@ -126,7 +127,7 @@ func examineOne(m model.Member) (f facts, err error) {
 		return f, err
 	}
 	f.Member.Exe = exe
-	if f.Foreign, err = foreignNamespaces(m.PID); err != nil {
+	if f.Foreign, err = foreignNamespaces(m.PID, mounts); err != nil {
 		return f, err
 	}
 	if f.Root, err = os.Readlink(fmt.Sprintf("/proc/%d/root", m.PID)); err != nil {
@@ -154,8 +155,9 @@ func comm(pid int) string {
 }
 
 // foreignNamespaces lists those kinds of namespaces that a member must share
-// with the agent and does not.
-func foreignNamespaces(pid int) (out []string, err error) {
+// with the agent and does not. mounts stands for the agent's mount namespace
+// where that is a copy.
+func foreignNamespaces(pid int, mounts uint64) (out []string, err error) {
 	theirs, err := procfs.Namespaces(pid)
 	if err != nil {
 		return nil, err
@@ -163,6 +165,9 @@ func foreignNamespaces(pid int) (out []string, err error) {
 	ours, err := procfs.Namespaces(os.Getpid())
 	if err != nil {
 		return nil, err
+	}
+	if mounts != 0 {
+		ours["mnt"] = mounts
 	}
 	for _, ns := range []string{"mnt", "pid", "user", "net"} {
 		if theirs[ns] != ours[ns] {

@@ -124,16 +124,25 @@ func nameOf(m *model.Member) string {
 }
 
 // Doctor tells of each member whether it can be piloted.
-func (Engine) Doctor(_ context.Context, spec model.Spec) (out []model.Diagnosis, err error) {
+func (e Engine) Doctor(ctx context.Context, spec model.Spec) (out []model.Diagnosis, err error) {
 	if err := requireRoot(); err != nil {
 		return nil, err
 	}
-	all, err := examine(spec.Members)
+	if pid, mounts, ok := e.elsewhere(spec.Members); ok {
+		return e.doctorInside(ctx, pid, mounts, spec)
+	}
+	if refusals := checkHost(); len(refusals) > 0 {
+		return []model.Diagnosis{{Refusals: refusals}}, nil
+	}
+	all, err := examine(spec.Members, e.mounts)
 	if err != nil {
 		return nil, err
 	}
 	members := withData(spec.Members, all)
-	_, unable := owner(all)
+	uid, unable := owner(all)
+	if refusals := checkWorld(uid); len(refusals) > 0 && len(unable) == 0 {
+		out = append(out, model.Diagnosis{Refusals: refusals})
+	}
 	for i, f := range all {
 		d := model.Diagnosis{Member: members[i]}
 		if !members[i].Down() {

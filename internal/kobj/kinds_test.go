@@ -97,7 +97,9 @@ const kindsOther = `
 | threads | numbers, names, registers, vector state, signal masks and alternate stacks, rseq, robust lists, thread-local storage; interrupted calls are made again | priority and affinity of single threads | TestPrivThreads, TestPrivFloat |
 | signals | handlers; pending ones, of threads and of the process | | TestPrivPendingSignals |
 | timers | interval timers and POSIX timers with their ids and the time left | overruns | TestPrivTimers |
-| process | pid, working directory, environment, credentials | parent, session and process group; capabilities that reach out of a world | TestPrivProcess |
+| process | pid, working directory, environment | parent, session and process group | TestPrivProcess |
+| credentials | users, groups, the five sets of capabilities of every thread, securebits, no_new_privs, whether it is dumpable | capabilities that reach out of a world; what the peer of a unix socket made before the fork is told of its user (SO_PEERCRED) | internal/membertest: TestPrivOrdinaryUser, TestPrivSomeCapabilities, TestPrivRootWithoutCapabilities, TestPrivHidden, TestPrivRootAndUser |
+| seccomp filters | all of them, in force | - | internal/membertest: TestPrivFiltered |
 | clocks | monotonic and boot time go on from the pause | the wall clock is the host's; clocks of processor time begin anew | TestPrivTimerfd |
 
 ## Refused

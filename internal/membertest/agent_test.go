@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -23,6 +24,7 @@ import (
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/spawn"
+	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/victim"
 	"golang.org/x/sys/unix"
 )
@@ -37,6 +39,10 @@ type request struct {
 	Dir     string
 	// Doctor asks for diagnoses only, Take for a snapshot without a check.
 	Doctor, Take bool
+	// Action asks for a whole run.
+	Action []string
+	// Drop are capabilities that the agent shall not have.
+	Drop []int
 }
 
 // outcome is what the agent tells.
@@ -44,6 +50,7 @@ type outcome struct {
 	Problems  []string
 	Pause     model.Pause
 	Diagnoses []model.Diagnosis
+	Report    *model.Report
 }
 
 func (o *outcome) problem(format string, args ...any) {
@@ -58,6 +65,12 @@ func (o outcome) refusals() (out []model.Refusal) {
 	return out
 }
 
+func init() {
+	if os.Args[0] == agentName {
+		runtime.LockOSThread() // main stays on the first thread, which /proc shows as the process
+	}
+}
+
 func agentMain() {
 	var req request
 	if err := json.NewDecoder(os.Stdin).Decode(&req); err != nil {
@@ -65,11 +78,16 @@ func agentMain() {
 		os.Exit(1)
 	}
 	var o outcome
-	var err error
-	if o.Diagnoses, err = (agent.Engine{}).Doctor(context.Background(), model.Spec{Members: req.Members}); err != nil {
+	err := sys.DropCaps(req.Drop)
+	if err != nil {
+		o.problem("drop capabilities: %v", err)
+	}
+	if len(req.Action) > 0 {
+		o.run(req)
+	} else if o.Diagnoses, err = (agent.Engine{}).Doctor(context.Background(), model.Spec{Members: req.Members}); err != nil {
 		o.problem("doctor: %v", err)
 	}
-	if !req.Doctor {
+	if !req.Doctor && len(req.Action) == 0 {
 		if refusals := o.refusals(); len(refusals) > 0 && !req.Take {
 			o.problem("doctor: %v", &model.RefusedError{Refusals: refusals})
 		} else {
@@ -78,6 +96,18 @@ func agentMain() {
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(o); err != nil {
 		os.Exit(1)
+	}
+}
+
+// run pilots an action.
+func (o *outcome) run(req request) {
+	spec := model.Spec{
+		Members: req.Members, Action: req.Action, Dir: "/", Env: os.Environ(),
+		MaxPause: 500 * time.Millisecond, Timeout: patience, Settle: 100 * time.Millisecond,
+	}
+	var err error
+	if o.Report, err = (agent.Engine{}).Run(context.Background(), spec, req.Dir, func(string, string) {}); err != nil {
+		o.problem("run: %v", err)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/agent"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/procfs"
@@ -27,6 +28,7 @@ import (
 
 func TestMain(m *testing.M) {
 	worldinit.Reexec()
+	agent.Reexec()
 	switch os.Args[0] {
 	case victim.Name:
 		victim.Main()
@@ -195,7 +197,8 @@ func (s *scene) start(t *testing.T, i int, m member) {
 	s.members = append(s.members, model.Member{
 		Name: fmt.Sprintf("%s%d", m.kind, i), PID: cmd.Process.Pid, Args: []string{victim.Name, m.kind}, Data: []string{data},
 	})
-	s.logs = append(s.logs, filepath.Join(data, victim.Log))
+	// As the victim sees it, which may have mounts of its own.
+	s.logs = append(s.logs, fmt.Sprintf("/proc/%d/root%s", cmd.Process.Pid, filepath.Join(data, victim.Log)))
 }
 
 // waitFor waits until done, or fails the test.
@@ -226,6 +229,9 @@ func progress(path string) (n int, bad []string) {
 func (s *scene) agent(t *testing.T, req request) (o outcome) {
 	t.Helper()
 	req.Members, req.Dir = s.members, filepath.Join(s.dir, "fork")
+	if err := os.RemoveAll(req.Dir); err != nil { // what another request has left
+		t.Fatal(err)
+	}
 	input, err := json.Marshal(req)
 	if err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ func TestPrivFilteredRoot(t *testing.T) {
 func TestPrivFilteredConnections(t *testing.T) {
 	id := ordinary()
 	id.NoNewPrivs, id.Filter = true, docker()
-	stage(t, member{"tcp-server", id}, member{"tcp-client", ordinary()}, member{"epoll", id}, member{"timers", id}).fork(t)
+	stage(t, member{"tcp-server", id}, member{"tcp-client", ordinary()}, member{"epoll", id}, member{"pipe", id}).fork(t)
 }
 
 // TestPrivDeadlyFilter holds what would kill production if pilot went on. It is

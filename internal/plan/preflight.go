@@ -33,6 +33,9 @@ type ProcessFacts struct {
 	Children    []int
 	// Outside are the addresses of connections to who is not a member.
 	Outside []string
+	// Label is what a security module confines the process by, empty when it
+	// confines nothing.
+	Label string
 	// Cgroup is the process's control group, empty when not asked for.
 	Cgroup string
 }
@@ -71,6 +74,9 @@ func (f ProcessFacts) gaps() (out []model.Gap) {
 		if f.Credentials[0].NoNewPrivs && !c.NoNewPrivs {
 			gap(fmt.Sprintf("thread %d", c.TID), "may gain no privileges by execve in the world (no_new_privs), like the first thread")
 		}
+	}
+	if f.Label != "" {
+		gap("security label "+f.Label, "its policy may forbid to enter a world; such a run fails after the snapshot, and changes nothing")
 	}
 	if f.Cgroup != "" && f.Cgroup != "/" {
 		gap("cgroup "+f.Cgroup, "processes of the world stay in it and count towards its limits")

@@ -152,6 +152,7 @@ func TestGaps(t *testing.T) {
 	f.Outside = []string{"10.0.0.9:443"}
 	f.Cgroup = "/system.slice/x.service"
 	f.Credentials[0].NoNewPrivs = true
+	f.Label = "docker-default (enforce)"
 	refusals, gaps, _ := Preflight(f)
 	var objects []string
 	for _, g := range gaps {
@@ -161,7 +162,7 @@ func TestGaps(t *testing.T) {
 		objects = append(objects, g.Object)
 	}
 	want := []string{"child process 4010", "child process 4011", "mapping 0x1000-0x2000 ", "mapping 0x2000-0x3000 ",
-		"connection to 10.0.0.9:443", "thread 4001", "cgroup /system.slice/x.service"}
+		"connection to 10.0.0.9:443", "thread 4001", "security label docker-default (enforce)", "cgroup /system.slice/x.service"}
 	if len(refusals) != 0 || !slices.Equal(objects, want) {
 		t.Errorf("gaps %q, want %q; refusals %v", objects, want, refusals)
 	}

@@ -75,18 +75,20 @@ func (p *Puppet) adopt() error {
 // Equip maps the workshop. Clones of the puppet have it too.
 func (p *Puppet) Equip() error {
 	at := p.work()
-	for _, part := range []struct{ at, size, prot uint64 }{
-		{uint64(at), workRecords, unix.PROT_READ | unix.PROT_EXEC},
-		{uint64(at + workRecords), workSize - workRecords, unix.PROT_READ | unix.PROT_WRITE},
-	} {
-		_, err := p.Call(Sys(unix.SYS_MMAP, part.at, part.size, part.prot,
-			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0))
-		if err != nil {
-			return fmt.Errorf("equip puppet %d: %w", p.PID, err)
-		}
+	if _, err := p.Call(Sys(unix.SYS_MMAP, uint64(at), workSize, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0)); err != nil {
+		return fmt.Errorf("equip puppet %d: %w", p.PID, err)
+	}
+	// Written while it is writable: a kernel can be told to let nobody write to
+	// other pages by /proc/PID/mem (proc_mem.force_override, since 6.12).
+	if err := writeMem(p.mem, at+workCode, stub); err != nil {
+		return err
+	}
+	if _, err := p.Call(Sys(unix.SYS_MPROTECT, uint64(at), workRecords, unix.PROT_READ|unix.PROT_EXEC)); err != nil {
+		return fmt.Errorf("equip puppet %d: %w", p.PID, err)
 	}
 	p.equip = true
-	return writeMem(p.mem, at+workCode, stub)
+	return nil
 }
 
 func (p *Puppet) work() Addr { return p.arena + ArenaSize }

@@ -28,6 +28,9 @@ type Identity struct {
 	NoNewPrivs         bool
 	Filter             []unix.SockFilter
 	Hidden             bool // not dumpable
+	// Apart gives it mounts, a network and a host name of its own. There is
+	// nothing in its directory then but what it makes.
+	Apart bool
 }
 
 // Launch becomes the [Identity] that os.Args[1] encodes and executes the victim
@@ -36,6 +39,9 @@ func Launch() {
 	runtime.LockOSThread() // credentials belong to threads; exec keeps the caller's
 	var id Identity
 	err := json.Unmarshal([]byte(os.Args[1]), &id)
+	if err == nil && id.Apart {
+		err = apart(os.Args[len(os.Args)-1], id)
+	}
 	if err == nil {
 		err = id.become()
 	}
@@ -48,6 +54,25 @@ func Launch() {
 	}
 	fmt.Fprintln(os.Stderr, "launch:", err)
 	os.Exit(1)
+}
+
+// apart leaves the test's namespaces. The victim's directory is on a file
+// system that only it sees.
+func apart(dir string, id Identity) error {
+	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS); err != nil {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	// Shared with copies of it: what these mount would be seen here.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
+		return err
+	}
+	if err := unix.Mount("apart", dir, "tmpfs", 0, fmt.Sprintf("mode=700,uid=%d,gid=%d", id.UID, id.GID)); err != nil {
+		return err
+	}
+	return unix.Sethostname([]byte("apart"))
 }
 
 func (id Identity) become() error {

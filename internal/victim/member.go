@@ -5,6 +5,7 @@ package victim
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -44,7 +45,11 @@ func member(dir string) (step, error) {
 		}
 		for _, place := range []string{"/tmp", "/var/tmp", "/dev/shm"} {
 			name := fmt.Sprintf("%s/pilot-member-%d", place, os.Getpid())
-			if err := errors.Join(os.WriteFile(name, nil, 0o600), os.Remove(name)); err != nil {
+			if err := os.WriteFile(name, nil, 0o600); err != nil {
+				return "", err
+			}
+			// A world sees what the host has there now, not at the cut.
+			if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return "", err
 			}
 		}

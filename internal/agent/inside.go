@@ -1,0 +1,164 @@
+//go:build linux
+
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// Names under which the binary is executed again: to join namespaces, and when
+// it has.
+const (
+	enterName  = "pilot-agent-enter"
+	insideName = "pilot-agent-inside"
+)
+
+// newsFD is where the process inside tells its news.
+const newsFD = 3
+
+func init() {
+	if len(os.Args) > 0 && os.Args[0] == enterName {
+		runtime.LockOSThread() // namespaces belong to threads; execve keeps the caller's
+	}
+}
+
+// Reexec takes over when the process was executed to run in other namespaces,
+// and returns otherwise. Call it first thing in main, or in TestMain.
+func Reexec() {
+	if len(os.Args) == 0 {
+		return
+	}
+	switch os.Args[0] {
+	case enterName:
+		err := enter(os.Args[1:])
+		_ = json.NewEncoder(os.NewFile(newsFD, "news")).Encode(news{Err: fmt.Sprintf("enter the members' namespaces: %v", err)})
+		os.Exit(1)
+	case insideName:
+		os.Exit(serveInside())
+	}
+}
+
+// enter joins the mounts, the network, the IPC namespace and the host name of
+// process args[0], in a private copy of the mounts in which /proc is the host's
+// and the run's directory args[2] is at args[3].
+func enter(args []string) error {
+	if len(args) != 4 {
+		return errors.New("malformed call")
+	}
+	pid, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	proc, err := detached("/proc")
+	if err != nil {
+		return err
+	}
+	work := -1
+	if args[2] != "" {
+		if work, err = detached(args[2]); err != nil {
+			return err
+		}
+	}
+	if err := sys.Enter(pid, unix.CLONE_NEWNS|unix.CLONE_NEWNET|unix.CLONE_NEWIPC|unix.CLONE_NEWUTS); err != nil {
+		return err
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return os.NewSyscallError("unshare", err)
+	}
+	// First of all: what is mounted from now on must not be seen by production.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return os.NewSyscallError("make mounts private", err)
+	}
+	if err := attach(proc, "/proc"); err != nil {
+		return err
+	}
+	if work >= 0 {
+		if err := attach(work, args[3]); err != nil {
+			return err
+		}
+	}
+	// The process may have been another one when it was entered.
+	spaces, err := procfs.Namespaces(pid)
+	if err != nil {
+		return err
+	}
+	if want, err := strconv.ParseUint(args[1], 10, 64); err != nil || spaces["mnt"] != want {
+		return fmt.Errorf("pid %d has other mounts than before", pid)
+	}
+	if err := unix.Chdir("/"); err != nil {
+		return err
+	}
+	return os.NewSyscallError("exec", unix.Exec("/proc/self/exe", []string{insideName}, os.Environ()))
+}
+
+// detached clones the mounts at path. Nobody sees them before they are attached.
+func detached(path string) (int, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
+		return -1, &os.PathError{Op: "open_tree", Path: path, Err: err}
+	}
+	return fd, nil
+}
+
+func attach(fd int, path string) error {
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return &os.PathError{Op: "move_mount", Path: path, Err: err}
+	}
+	return nil
+}
+
+// serveInside does the order that comes over stdin. It stops when the agent
+// asks for it, or has died.
+func serveInside() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	out := json.NewEncoder(os.NewFile(newsFD, "news"))
+	in := json.NewDecoder(os.Stdin)
+	var o order
+	if err := in.Decode(&o); err != nil {
+		_ = out.Encode(news{Err: "read order: " + err.Error()})
+		return 1
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) // to its end, which is the agent's
+		stop()
+	}()
+	unix.CloseOnExec(newsFD)
+	o.Spec.Env = o.Env
+	last := Engine{mounts: o.Mounts}.do(ctx, o, func(phase, text string) { _ = out.Encode(news{Phase: phase, Text: text}) })
+	if err := out.Encode(last); err != nil {
+		return 1
+	}
+	return 0
+}
+
+func (e Engine) do(ctx context.Context, o order, progress Progress) (n news) {
+	var err error
+	if o.Dir == "" {
+		n.Diagnoses, err = e.Doctor(ctx, o.Spec)
+	} else {
+		n.Report, err = e.Run(ctx, o.Spec, o.Dir, progress)
+	}
+	var refused *model.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		n.Refusals = refused.Refusals
+	case err != nil:
+		n.Err = err.Error()
+	}
+	return n
+}

@@ -1,0 +1,90 @@
+//go:build linux
+
+package membertest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/victim"
+)
+
+// TestPrivApart runs an action on a member whose files, network and host name
+// only it sees.
+func TestPrivApart(t *testing.T) {
+	for name, id := range map[string]victim.Identity{"user": ordinary(), "root": {}} {
+		t.Run(name, func(t *testing.T) {
+			id.Apart = true
+			s := stage(t, member{"member", id})
+			pid := s.members[0].PID
+			mounts := mountsOf(t, pid)
+			data := s.members[0].Data[0]
+			script := fmt.Sprintf("hostname; cat %[1]s/private; echo other > %[1]s/private; echo new > %[1]s/made", data)
+			o := s.agent(t, request{Action: []string{"/bin/sh", "-c", script}})
+			if len(o.Problems) > 0 || o.Report == nil {
+				t.Fatalf("run: %v", o.Problems)
+			}
+			action := o.Report.Trial.Action
+			if !action.OK() || action.Output != "apart\nmine" {
+				t.Errorf("action: %+v", action)
+			}
+			if o.Report.ID != "fork" || len(o.Report.Leftovers) > 0 || len(o.Report.Trial.Incomplete) > 0 {
+				t.Errorf("report %s: leftovers %q, incomplete %q", o.Report.ID, o.Report.Leftovers, o.Report.Trial.Incomplete)
+			}
+			changed := map[string]string{}
+			for _, f := range o.Report.Trial.Files {
+				changed[filepath.Base(f.Path)] = f.Sign
+			}
+			if changed["private"] != "~" || changed["made"] != "+" {
+				t.Errorf("changed files: %+v", o.Report.Trial.Files)
+			}
+			for _, w := range []model.World{o.Report.Trial, o.Report.Control} {
+				if len(w.Processes) == 0 || w.Processes[0].Exit != nil {
+					t.Errorf("%s: phantoms %+v", w.Name, w.Processes)
+				}
+			}
+			if got := mountsOf(t, pid); got != mounts {
+				t.Errorf("the member's mounts were\n%s\nand are\n%s", mounts, got)
+			}
+			s.wantAlive(t) // and its file is as it was
+			if left, err := os.ReadDir(filepath.Join(s.dir, "fork")); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v %v", left, err)
+			}
+		})
+	}
+}
+
+func mountsOf(t *testing.T, pid int) string {
+	t.Helper()
+	mounts, err := procfs.Mountinfo(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var points []string
+	for _, m := range mounts {
+		points = append(points, m.Point+" "+m.FSType)
+	}
+	return strings.Join(points, "\n")
+}
+
+// TestPrivApartDoctor looks at members in namespaces of their own, together
+// and not.
+func TestPrivApartDoctor(t *testing.T) {
+	id := ordinary()
+	id.Apart = true
+	s := stage(t, member{"member", id}, member{"member", id})
+	o := s.agent(t, request{Doctor: true})
+	if len(o.refusals()) == 0 || !strings.Contains(o.refusals()[0].Why, "not all members are in the same") {
+		t.Errorf("two: %+v %v", o.refusals(), o.Problems)
+	}
+	s.members = s.members[:1]
+	o = s.agent(t, request{Doctor: true})
+	if len(o.refusals()) > 0 || len(o.Problems) > 0 || len(o.Diagnoses) != 1 || o.Diagnoses[0].DataBytes == 0 {
+		t.Errorf("one: %+v %v", o.Diagnoses, o.Problems)
+	}
+}
