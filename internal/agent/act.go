@@ -24,18 +24,26 @@ func (r *run) act(ctx context.Context) error {
 	}
 	r.progress("act", "in the trial world")
 	limited, cancel := context.WithTimeout(ctx, r.spec.Timeout)
+	limited, release := r.untilRefused(limited)
+	defer release()
 	result := r.trial.watch.Run(limited, "action", r.spec.Action, r.spec.Env, r.spec.Dir, false)
+	refused := r.refused()
 	cancel()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	r.trial.seen.Action = &result
+	if refused {
+		return nil // the run ends here, unproven
+	}
 	r.trial.seen.DeadlineHit = result.Exit == nil && result.Err == ""
 	r.progress("settle", "watching for "+r.spec.Settle.String())
+	settling, settled := r.untilRefused(ctx)
+	defer settled()
 	select {
 	case <-time.After(r.spec.Settle):
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-settling.Done():
+		return ctx.Err() // nil when it is for a peer that must not be touched
 	}
 	after := r.probe(ctx)
 	for i, p := range r.spec.Probes {

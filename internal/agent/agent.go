@@ -16,10 +16,12 @@ import (
 	"time"
 
 	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/egress"
 	"github.com/pilotexec/pilot/internal/image"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/observe"
 	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/peer"
 	"github.com/pilotexec/pilot/internal/plan"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/spawn"
@@ -49,7 +51,7 @@ func (Engine) Run(ctx context.Context, spec model.Spec, workDir string, progress
 		return nil, err
 	}
 	progress("check", fmt.Sprintf("%d members", len(spec.Members)))
-	if err := r.check(); err != nil {
+	if err := r.check(ctx); err != nil {
 		return nil, err
 	}
 	if err := r.snapshot(ctx); err != nil {
@@ -71,6 +73,7 @@ type run struct {
 	progress Progress
 	began    time.Time
 	gaps     []model.Gap
+	rules    []peer.Rule
 
 	tracer   *osthread.Thread
 	image    *image.Image
@@ -84,12 +87,14 @@ type run struct {
 type side struct {
 	world *spawn.World
 	watch *observe.Watch
-	seen  model.World
+	// egress is nil where the kernel cannot make it.
+	egress *egress.Gateway
+	seen   model.World
 }
 
 // check refuses what cannot be piloted, before anything is touched, and
 // completes the members with what is found of them.
-func (r *run) check() error {
+func (r *run) check(ctx context.Context) error {
 	refusals := checkHost()
 	facts, err := examine(r.spec.Members)
 	if err != nil {
@@ -105,6 +110,11 @@ func (r *run) check() error {
 		r.gaps = append(r.gaps, gaps...)
 	}
 	refusals = append(refusals, checkData(r.spec.Members)...)
+	forbidden, err := r.checkEgress(ctx)
+	if err != nil {
+		return err
+	}
+	refusals = append(refusals, forbidden...)
 	if len(refusals) > 0 {
 		return &model.RefusedError{Refusals: refusals}
 	}
@@ -164,6 +174,7 @@ func (r *run) spawn(ctx context.Context) error {
 			s.side.world = nil
 			return err
 		}
+		r.guard(s.side, addresses)
 	}
 	r.gaps = append(r.gaps, r.trial.world.Gaps...)
 	for _, s := range []*side{r.trial, r.control} {
@@ -216,6 +227,7 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		s.seen.Processes = s.watch.Processes()
 		s.seen.Spawn = s.world.Spawn
 		s.seen.Lifetime = time.Since(s.world.Released)
+		s.gather()
 	}
 	diffs := map[*side]*image.Tree{r.trial: r.trial.world.Tree, r.control: r.control.world.Tree}
 	closing := r.closeWorlds()
@@ -263,6 +275,7 @@ func (r *run) closeWorlds() error {
 			continue
 		}
 		errs = append(errs, s.world.Close())
+		s.unguard()
 		if s.watch != nil {
 			s.watch.Wait()
 		}

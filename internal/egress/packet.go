@@ -2,6 +2,7 @@ package egress
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 )
 
@@ -198,4 +199,25 @@ func (p *packet) housekeeping() bool {
 		return p.kind >= 130 && p.kind <= 137 || p.kind == 143
 	}
 	return false
+}
+
+// target is how p's peer is shown: "tcp 10.0.0.7:443".
+func (p *packet) target() string {
+	host := p.dst.Addr().String()
+	if p.dst.Addr().Is6() && p.dst.Port() != 0 {
+		host = "[" + host + "]"
+	}
+	return p.targetAt(host)
+}
+
+// targetAt is target with another name for the address.
+func (p *packet) targetAt(host string) string {
+	name := map[byte]string{protoTCP: "tcp", protoUDP: "udp", protoICMP: "icmp", protoICMPv6: "icmp6", protoSCTP: "sctp"}[p.proto]
+	if name == "" {
+		name = fmt.Sprintf("ip protocol %d", p.proto)
+	}
+	if p.dst.Port() == 0 {
+		return name + " " + host
+	}
+	return fmt.Sprintf("%s %s:%d", name, host, p.dst.Port())
 }

@@ -47,7 +47,8 @@ func Parse(text string) (Pattern, error) {
 	if p, ok := parseHost(text); ok {
 		return p, nil
 	}
-	host, port, ok := cutPort(text)
+	host, port := cutPort(text)
+	p, ok := parseHost(host)
 	if !ok {
 		return Pattern{}, fmt.Errorf("%q is not a peer such as db.example:5432, 10.0.0.7:443, 10.0.0.0/8 or *", text)
 	}
@@ -55,24 +56,24 @@ func Parse(text string) (Pattern, error) {
 	if err != nil || n == 0 {
 		return Pattern{}, fmt.Errorf("%q has no port between 1 and 65535", text)
 	}
-	p, ok := parseHost(host)
-	if !ok {
-		return Pattern{}, fmt.Errorf("%q is not a peer such as db.example:5432, 10.0.0.7:443, 10.0.0.0/8 or *", text)
-	}
 	p.Port = uint16(n)
 	return p, nil
 }
 
-func cutPort(text string) (host, port string, ok bool) {
+// cutPort leaves nothing of a text without a port.
+func cutPort(text string) (host, port string) {
 	i := strings.LastIndexByte(text, ':')
 	if i < 0 {
-		return "", "", false
+		return "", ""
 	}
 	host, port = text[:i], text[i+1:]
 	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
-		return host[1 : len(host)-1], port, true
+		return host[1 : len(host)-1], port
 	}
-	return host, port, !strings.Contains(host, ":")
+	if strings.Contains(host, ":") { // an IPv6 address without brackets
+		return "", ""
+	}
+	return host, port
 }
 
 func parseHost(text string) (p Pattern, ok bool) {
