@@ -71,9 +71,10 @@ func (r *run) untilRefused(ctx context.Context) (context.Context, context.Cancel
 		if s.egress == nil {
 			continue
 		}
+		refused := s.egress.Refused()
 		go func() {
 			select {
-			case <-s.egress.Refused():
+			case <-refused:
 				cancel()
 			case <-ctx.Done():
 			}

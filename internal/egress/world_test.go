@@ -67,6 +67,7 @@ func privileged(t *testing.T) {
 // peers in the Internet: no interface has them, but servers of the test can
 // listen there. Everything else would be seen on the wire.
 const (
+	hostName = "rule.invalid" // in names that the tests have the host ask for
 	ownAddr  = "10.99.0.1"
 	outside4 = "10.77.0.7"
 	outside6 = "2001:db8:77::7"
@@ -82,12 +83,6 @@ func (w *wire) packets() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]string(nil), w.sent...)
-}
-
-func (w *wire) forget() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.sent = nil
 }
 
 var production struct { // of this test process, made once
@@ -169,11 +164,18 @@ func buildNetwork() (*wire, error) {
 			if err != nil {
 				return
 			}
-			if p, ok := parse(buf[:n]); ok && !p.housekeeping() {
-				w.mu.Lock()
-				w.sent = append(w.sent, p.target())
-				w.mu.Unlock()
+			p, ok := parse(buf[:n])
+			if !ok || p.housekeeping() {
+				continue
 			}
+			// The host itself asks for the names of rules, and is told no.
+			if q, err := parseQuestion(p.data); err == nil && p.dst.Port() == 53 && strings.Contains(q.name, hostName) {
+				_, _ = tun.Write(p.reply(q.answer(rcodeRefused, nil)))
+				continue
+			}
+			w.mu.Lock()
+			w.sent = append(w.sent, p.target())
+			w.mu.Unlock()
 		}
 	}()
 	return w, nil
@@ -212,7 +214,6 @@ func newWorld(t *testing.T, rules ...model.EgressRule) *world {
 	if err != nil || len(refusals) > 0 {
 		t.Fatal(err, refusals)
 	}
-	production.wire.forget() // questions for the rules' names
 	host := Host{
 		Servers: []netip.Addr{netip.MustParseAddr("127.0.0.53"), netip.MustParseAddr("10.255.255.53")},
 		Names:   map[string][]netip.Addr{"node1.example": {netip.MustParseAddr(ownAddr)}},
