@@ -73,7 +73,8 @@ type run struct {
 	progress Progress
 	began    time.Time
 	gaps     []model.Gap
-	rules    []peer.Rule
+	rules    []peer.Rule // for peers outside
+	host     egress.Host
 
 	tracer   *osthread.Thread
 	image    *image.Image
@@ -174,7 +175,7 @@ func (r *run) spawn(ctx context.Context) error {
 			s.side.world = nil
 			return err
 		}
-		r.guard(s.side, addresses)
+		r.guard(s.side)
 	}
 	r.gaps = append(r.gaps, r.trial.world.Gaps...)
 	for _, s := range []*side{r.trial, r.control} {

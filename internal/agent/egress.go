@@ -17,6 +17,9 @@ func (r *run) checkEgress(ctx context.Context) (refusals []model.Refusal, err er
 	if r.rules, refusals, err = egress.Rules(ctx, r.spec.Egress); err != nil {
 		return nil, &model.UsageError{Err: err}
 	}
+	if err := r.readHost(ctx); err != nil {
+		return nil, err
+	}
 	var pids []int
 	names := map[int]string{}
 	for _, m := range r.spec.Members {
@@ -39,13 +42,11 @@ func (r *run) checkEgress(ctx context.Context) (refusals []model.Refusal, err er
 	return refusals, nil
 }
 
-// guard puts a gateway at the edge of a world that is not released yet. Where the
-// kernel has none, the world stays without a way out, and what it tries is not
-// seen: no run can pass then.
-func (r *run) guard(s *side, addresses []string) {
-	members := map[int]string{}
-	for _, ph := range s.world.Phantoms() {
-		members[ph.HostPID] = ph.Member.Name
+// readHost finds out by which names members know each other.
+func (r *run) readHost(ctx context.Context) error {
+	addresses, err := hostAddresses()
+	if err != nil {
+		return err
 	}
 	var own []netip.Addr
 	for _, a := range addresses {
@@ -53,9 +54,25 @@ func (r *run) guard(s *side, addresses []string) {
 			own = append(own, prefix.Addr())
 		}
 	}
+	var args []string
+	for _, m := range r.spec.Members {
+		args = append(args, m.Args...)
+	}
+	r.host = egress.ReadHost(ctx, own, egress.Mentioned(args))
+	return nil
+}
+
+// guard puts a gateway at the edge of a world that is not released yet. Where the
+// kernel has none, the world stays without a way out, and what it tries is not
+// seen: no run can pass then.
+func (r *run) guard(s *side) {
+	members := map[int]string{}
+	for _, ph := range s.world.Phantoms() {
+		members[ph.HostPID] = ph.Member.Name
+	}
 	var err error
 	s.egress, err = egress.Start(egress.Config{
-		Init: s.world.Init().PID(), Members: members, Rules: r.rules, Host: egress.ReadHost(own),
+		Init: s.world.Init().PID(), Members: members, Rules: r.rules, Host: r.host,
 	})
 	if err != nil {
 		s.egress = nil

@@ -4,7 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
+
+	"github.com/pilotexec/pilot/internal/peer"
 )
 
 // Codes of RFC 1035, 4.1.1, and types of records.
@@ -134,4 +137,22 @@ func parseHosts(text string) map[string][]netip.Addr {
 		}
 	}
 	return out
+}
+
+// maxMentioned bounds the names that are taken from members' arguments.
+const maxMentioned = 32
+
+// Mentioned returns the names in args that have a port behind them, as in
+// "http://node1.example:2380": members may ask for each other by these.
+func Mentioned(args []string) (names []string) {
+	for _, arg := range args {
+		words := strings.FieldsFunc(arg, func(r rune) bool { return strings.ContainsRune("/,=@;\"' ", r) })
+		for _, word := range words {
+			p, err := peer.Parse(word)
+			if err == nil && p.Name != "" && p.Port != 0 && !slices.Contains(names, p.Name) && len(names) < maxMentioned {
+				names = append(names, p.Name)
+			}
+		}
+	}
+	return names
 }

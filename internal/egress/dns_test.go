@@ -75,6 +75,21 @@ func TestParseFiles(t *testing.T) {
 	}
 }
 
+func TestMentioned(t *testing.T) {
+	got := Mentioned([]string{"/usr/bin/etcd", "--data-dir=/var/lib/etcd.d", "--initial-cluster=a=http://Node1.example:2380,b=https://node2:2380",
+		"--listen=10.0.0.7:80", "user:secret@node3:1", "node2:99", "a:b", "[::1]:80", "12:30"})
+	if want := []string{"node1.example", "node2", "node3"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q", got)
+	}
+	many := make([]string, 100)
+	for i := range many {
+		many[i] = strings.Repeat("a", i%50+1) + ":1"
+	}
+	if got := Mentioned(many); len(got) != maxMentioned {
+		t.Errorf("%d names", len(got))
+	}
+}
+
 func FuzzQuestion(f *testing.F) {
 	f.Add(query("db.example", typeAAAA))
 	f.Add([]byte("\x00\x01\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\xc0\x0c"))

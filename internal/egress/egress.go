@@ -59,6 +59,7 @@ type Gateway struct {
 	work   chan packet
 	recent map[route]seen // by the worker alone
 	stubs  *stubNames
+	asked  chan struct{} // one for each query that is being answered
 	proxy  *http.Server
 	feed   *feed
 
@@ -76,7 +77,7 @@ func Start(cfg Config) (g *Gateway, err error) {
 	g = &Gateway{
 		cfg: cfg, space: osthread.New(), record: newRecord(),
 		local: map[netip.Addr]bool{}, work: make(chan packet, 256), recent: map[route]seen{},
-		stubs: newStubNames(), refused: make(chan struct{}), open: map[closer]bool{},
+		stubs: newStubNames(), asked: make(chan struct{}, 64), refused: make(chan struct{}), open: map[closer]bool{},
 	}
 	defer func() {
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/model"
@@ -25,30 +26,65 @@ type Host struct {
 	Names map[string][]netip.Addr
 }
 
-// ReadHost reads the host's files. addresses are the host's own.
-func ReadHost(addresses []netip.Addr) (h Host) {
+// ReadHost reads the host's files, and resolves the names in mentioned as the
+// host does. Those of its own addresses are known in worlds. addresses are the
+// host's own.
+func ReadHost(ctx context.Context, addresses []netip.Addr, mentioned []string) (h Host) {
 	// Without the files there are the resolver's defaults, and no names.
 	text, _ := os.ReadFile("/etc/resolv.conf")
 	if h.Servers = parseServers(string(text)); len(h.Servers) == 0 {
 		h.Servers = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	}
+	own := func(a netip.Addr) bool { return a.IsLoopback() || slices.Contains(addresses, a) }
 	text, _ = os.ReadFile("/etc/hosts")
 	h.Names = map[string][]netip.Addr{"localhost": {netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}}
 	for name, addrs := range parseHosts(string(text)) {
 		for _, a := range addrs {
-			if (a.IsLoopback() || slices.Contains(addresses, a)) && !slices.Contains(h.Names[name], a) {
+			if own(a) && !slices.Contains(h.Names[name], a) {
 				h.Names[name] = append(h.Names[name], a)
 			}
 		}
 	}
 	if name, err := os.Hostname(); err == nil && h.Names[strings.ToLower(name)] == nil {
-		own := slices.Clone(addresses)
-		if len(own) == 0 {
-			own = h.Names["localhost"]
+		h.Names[strings.ToLower(name)] = slices.Clone(addresses)
+		if len(addresses) == 0 {
+			h.Names[strings.ToLower(name)] = h.Names["localhost"]
 		}
-		h.Names[strings.ToLower(name)] = own
+	}
+	for name, addrs := range lookUp(ctx, mentioned) {
+		if len(addrs) > 0 && h.Names[name] == nil && !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !own(a) }) {
+			h.Names[name] = addrs
+		}
 	}
 	return h
+}
+
+// mentionTimeout bounds the resolution of all names that members mention.
+const mentionTimeout = time.Second
+
+// lookUp resolves names, all at once. What cannot be resolved in time is missing.
+func lookUp(ctx context.Context, names []string) map[string][]netip.Addr {
+	ctx, cancel := context.WithTimeout(ctx, mentionTimeout)
+	defer cancel()
+	found := make([][]netip.Addr, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() {
+			addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+			if err != nil {
+				return
+			}
+			for _, a := range addrs {
+				found[i] = append(found[i], a.Unmap())
+			}
+		})
+	}
+	wg.Wait()
+	out := map[string][]netip.Addr{}
+	for i, name := range names {
+		out[name] = found[i]
+	}
+	return out
 }
 
 // resolveTimeout bounds the resolution of the rules' names.

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -262,7 +263,7 @@ func TestPrivResolveC(t *testing.T) {
 		t.Skip(err)
 	}
 	w := newWorld(t)
-	w.cfg.Host.Servers = append(w.cfg.Host.Servers, ReadHost(nil).Servers...)
+	w.cfg.Host.Servers = append(w.cfg.Host.Servers, ReadHost(t.Context(), nil, nil).Servers...)
 	began := time.Now()
 	_, output := w.run(t, "getent", "hosts", "db.example")
 	if took := time.Since(began); took > time.Second || output != "" {
@@ -328,6 +329,23 @@ func TestPrivRulesUnresolved(t *testing.T) {
 	}
 	if _, _, err := Rules(t.Context(), []model.EgressRule{{Peer: "a", Policy: "allow"}}); err == nil {
 		t.Error("a wrong policy is accepted")
+	}
+}
+
+// TestPrivHost knows the host by its names, and no one else.
+func TestPrivHost(t *testing.T) {
+	network(t)
+	own := netip.MustParseAddr(ownAddr)
+	h := ReadHost(t.Context(), []netip.Addr{own}, []string{"localhost", "other.rule.invalid", ownAddr, outside4})
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(h.Names["localhost"]) == 0 || len(h.Names[strings.ToLower(name)]) == 0 || len(h.Servers) == 0 {
+		t.Errorf("got %+v", h)
+	}
+	if _, known := h.Names["other.rule.invalid"]; known || len(h.Names[outside4]) > 0 || !slices.Equal(h.Names[ownAddr], []netip.Addr{own}) {
+		t.Errorf("got %+v", h)
 	}
 }
 

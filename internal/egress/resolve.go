@@ -88,12 +88,24 @@ func (g *Gateway) serveDatagrams(c *net.UDPConn, at netip.AddrPort) {
 		client = netip.AddrPortFrom(client.Addr().Unmap(), client.Port())
 		from := g.owners.of(&packet{proto: protoUDP, src: client, dst: at})
 		query := append([]byte(nil), buf[:n]...)
-		g.wg.Go(func() {
-			if answer := g.resolve(query, from, at, "udp"); answer != nil {
-				_, _ = c.WriteToUDPAddrPort(answer, client)
-			}
-		})
+		g.query(query, from, at, func(answer []byte) { _, _ = c.WriteToUDPAddrPort(answer, client) })
 	}
+}
+
+// query answers a datagram beside whatever else is going on. Where too many wait
+// for an answer one more is lost, as on any network.
+func (g *Gateway) query(query []byte, from sender, server netip.AddrPort, reply func([]byte)) {
+	select {
+	case g.asked <- struct{}{}:
+	default:
+		return
+	}
+	g.wg.Go(func() {
+		defer func() { <-g.asked }()
+		if answer := g.resolve(query, from, server, "udp"); answer != nil {
+			reply(answer)
+		}
+	})
 }
 
 func (g *Gateway) serveStreams(l *net.TCPListener, at netip.AddrPort) {

@@ -99,11 +99,8 @@ func (g *Gateway) handle(p *packet, from sender) {
 	case p.opens() && (names || rule.Policy == peer.Stub || rule.Policy == peer.AllowRead):
 		g.redirect(p, &flow{client: p.src, server: p.dst, rule: rule, names: names, from: from})
 	case p.proto == protoUDP && names:
-		g.wg.Go(func() {
-			if answer := g.resolve(p.data, from, p.dst, "udp"); answer != nil {
-				g.send(p.reply(answer))
-			}
-		})
+		q := *p
+		g.query(q.data, from, q.dst, func(answer []byte) { g.send(q.reply(answer)) })
 	case p.proto == protoUDP && rule.Policy == peer.Stub && !p.many():
 		g.record.add(from, "send", g.target(p), byPolicy, model.AnswerStub)
 		if rule.Reply != "" {
