@@ -28,7 +28,10 @@ func (r *run) act(ctx context.Context) error {
 	}
 	r.progress("act", "in the trial world")
 	limited, cancel := context.WithTimeout(ctx, r.spec.Timeout)
+	limited, release := r.untilRefused(limited)
+	defer release()
 	result := r.trial.watch.Run(limited, "action", r.spec.Action, r.spec.Env, r.spec.Dir, false)
+	refused := r.refused()
 	cancel()
 	if err := ctx.Err(); err != nil {
 		return err
@@ -37,12 +40,17 @@ func (r *run) act(ctx context.Context) error {
 	if err := fault.ActionRun.Hit(); err != nil {
 		return err
 	}
+	if refused {
+		return nil // the run ends here, unproven
+	}
 	r.trial.seen.DeadlineHit = result.Exit == nil && result.Err == ""
 	r.progress("settle", "watching for "+r.spec.Settle.String())
+	settling, settled := r.untilRefused(ctx)
+	defer settled()
 	select {
 	case <-time.After(r.spec.Settle):
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-settling.Done():
+		return ctx.Err() // nil when it is for a peer that must not be touched
 	}
 	if err := fault.WorldSettled.Hit(); err != nil {
 		return err

@@ -15,11 +15,13 @@ import (
 	"time"
 
 	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/egress"
 	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/image"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/observe"
 	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/peer"
 	"github.com/pilotexec/pilot/internal/plan"
 	"github.com/pilotexec/pilot/internal/spawn"
 	"github.com/pilotexec/pilot/internal/verdict"
@@ -55,7 +57,7 @@ func (e Engine) Run(ctx context.Context, spec model.Spec, workDir string, progre
 		return nil, err
 	}
 	progress("check", fmt.Sprintf("%d members", len(spec.Members)))
-	if err := r.check(); err != nil {
+	if err := r.check(ctx); err != nil {
 		return nil, err
 	}
 	if err := fault.AgentChecked.Hit(); err != nil {
@@ -84,6 +86,8 @@ type run struct {
 	began    time.Time
 	mounts   uint64 // the engine's
 	gaps     []model.Gap
+	rules    []peer.Rule // for peers outside
+	host     egress.Host
 
 	tracer   *osthread.Thread
 	image    *image.Image
@@ -98,12 +102,14 @@ type run struct {
 type side struct {
 	world *spawn.World
 	watch *observe.Watch
-	seen  model.World
+	// egress is nil where the kernel cannot make it.
+	egress *egress.Gateway
+	seen   model.World
 }
 
 // check refuses what cannot be piloted, before anything is touched, and
 // completes the members with what is found of them.
-func (r *run) check() error {
+func (r *run) check(ctx context.Context) error {
 	refusals := checkHost()
 	if len(refusals) > 0 { // what else would be found follows from it
 		return &model.RefusedError{Refusals: refusals}
@@ -127,6 +133,11 @@ func (r *run) check() error {
 		refusals = append(refusals, checkWorld(uid)...)
 	}
 	refusals = append(refusals, checkData(r.spec.Members)...)
+	forbidden, err := r.checkEgress(ctx)
+	if err != nil {
+		return err
+	}
+	refusals = append(refusals, forbidden...)
 	if len(refusals) > 0 {
 		return &model.RefusedError{Refusals: refusals}
 	}
@@ -192,6 +203,7 @@ func (r *run) spawn(ctx context.Context) error {
 		if err := fault.WorldSpawned.Hit(); err != nil {
 			return err
 		}
+		r.guard(s.side)
 	}
 	r.gaps = append(r.gaps, r.trial.world.Gaps...)
 	for _, s := range []*side{r.trial, r.control} {
@@ -241,6 +253,7 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 			s.seen.Incomplete = append(s.seen.Incomplete, incomplete)
 		}
 		s.seen.Lifetime = time.Since(s.world.Released)
+		s.gather()
 	}
 	diffs := map[*side]*image.Tree{r.trial: r.trial.world.Tree, r.control: r.control.world.Tree}
 	r.progress("erase", "both worlds and the snapshot")
@@ -292,6 +305,7 @@ func (r *run) closeWorlds() error {
 			continue
 		}
 		errs = append(errs, s.world.Close())
+		s.unguard()
 		if s.watch != nil {
 			s.watch.Wait()
 		}

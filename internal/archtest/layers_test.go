@@ -26,6 +26,7 @@ var layers = map[string]layer{
 	"fault":   data,
 	"model":   data,
 	"nearest": data,
+	"peer":    data,
 	"wire":    data,
 
 	"causal":  decisions,
@@ -43,6 +44,7 @@ var layers = map[string]layer{
 	"sockdiag": readers,
 
 	"cgroup":    mechanisms,
+	"egress":    mechanisms,
 	"image":     mechanisms,
 	"mountns":   mechanisms,
 	"netns":     mechanisms,
@@ -84,6 +86,7 @@ var layers = map[string]layer{
 // sideways are the imports that are allowed inside a layer.
 var sideways = map[[2]string]string{
 	{"config", "nearest"}:   "suggests what an unknown key may have meant",
+	{"config", "peer"}:      "the form of a peer is checked where its line is known",
 	{"capture", "journal"}:  "every step is recorded with its undo",
 	{"spawn", "journal"}:    "every step is recorded with its undo",
 	{"spawn", "capture"}:    "a world is made of a snapshot",
@@ -114,4 +117,4 @@ var restricted = map[string][]string{
 }
 
 // portable are the packages that build on any system.
-var portable = []string{"cli", "report", "verdict", "config", "registry", "model", "plan", "causal", "nearest"}
+var portable = []string{"cli", "report", "verdict", "config", "registry", "model", "plan", "causal", "nearest", "peer"}

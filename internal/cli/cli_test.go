@@ -146,7 +146,7 @@ func TestRunPassesItsSpec(t *testing.T) {
 	e := cluster()
 	b := newBench(t, e)
 	b.env["PILOT_SETTLE"], b.env["PILOT_TIMEOUT"] = "1s", "9s"
-	b.want(0, []string{"run", "--match", "etcd", "--match", "kv", "--pid", "11,13", "--data", "etcd1-11=/d1", "--data", "etcd3=rel", "--check", "ok a", "--max-pause", "20ms", "--timeout", "3s", "-q", "--", "true", "--flag"})
+	b.want(0, []string{"run", "--match", "etcd", "--match", "kv", "--pid", "11,13", "--data", "etcd1-11=/d1", "--data", "etcd3=rel", "--check", "ok a", "--egress", "[::1]:80=allow-read", "--egress", "*=stub", "--max-pause", "20ms", "--timeout", "3s", "-q", "--", "true", "--flag"})
 	s := e.spec
 	var names []string
 	for _, m := range s.Members {
@@ -164,6 +164,9 @@ func TestRunPassesItsSpec(t *testing.T) {
 	if len(s.Probes) != 1 || s.Probes[0].Name != "ok a" || s.Probes[0].Timeout == 0 {
 		t.Errorf("probes: %+v", s.Probes)
 	}
+	if len(s.Egress) != 2 || s.Egress[0] != (model.EgressRule{Peer: "[::1]:80", Policy: "allow-read"}) || s.Egress[1].Policy != "stub" {
+		t.Errorf("egress: %+v", s.Egress)
+	}
 	if !strings.HasPrefix(e.work, b.env["XDG_STATE_HOME"]) {
 		t.Errorf("work directory: %s", e.work)
 	}
@@ -175,6 +178,7 @@ members:
 - {name: one, match: etcd1, data: d1}
 - {name: three, match: nowhere, data: d3, command: [etcd, three]}
 checks: [health]
+egress: [{peer: a, policy: stub, reply: b}]
 settle: 7s
 `
 	e := cluster()
@@ -183,6 +187,10 @@ settle: 7s
 	b.want(0, words("run -- true"), "will stop one (pid 11)", "down: three")
 	if len(e.spec.Members) != 2 || e.spec.Members[1].Args[1] != "three" || e.spec.Members[0].Data[0] != b.dir+"/d1" || e.spec.Settle != 7*time.Second {
 		t.Errorf("got %+v", e.spec)
+	}
+	b.want(0, words("run --egress *=deny -- true"))
+	if len(e.spec.Egress) != 2 || e.spec.Egress[0].Peer != "*" || e.spec.Egress[1] != (model.EgressRule{Peer: "a", Policy: "stub", Reply: "b"}) {
+		t.Errorf("egress: %+v", e.spec.Egress)
 	}
 	b.want(0, words("run --match etcd -- true")) // flags name the members: the default file is not read
 	if e.spec.Settle == 7*time.Second {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/pilotexec/pilot/internal/config"
 )
 
 // A texts is a flag that may be given several times.
@@ -39,6 +41,26 @@ func (p *pids) Set(s string) error {
 		*p = append(*p, n)
 	}
 	return nil
+}
+
+// A rules is a flag of policies for peers, repeated.
+type rules []config.Egress
+
+func (r *rules) String() string {
+	var list []string
+	for _, e := range *r {
+		list = append(list, e.Peer+"="+e.Policy)
+	}
+	return strings.Join(list, ",")
+}
+
+// Set adds the rule in s.
+func (r *rules) Set(s string) error {
+	e, err := config.ParseEgress(s)
+	if err == nil {
+		*r = append(*r, e)
+	}
+	return err
 }
 
 // A format is the flag -o.

@@ -33,6 +33,7 @@ Examples:
 	setup: func(a *app, flags *flag.FlagSet) action {
 		o := &runOptions{target: targetFlags(flags), format: formatFlags(flags)}
 		flags.Var(&o.checks, "check", "shell `command` that succeeds when the cluster is healthy; repeatable")
+		flags.Var(&o.egress, "egress", "`peer=policy` of what is outside: deny, allow-read, stub, refuse-run; repeatable")
 		o.target.setting(flags, "timeout", "bound CMD and the wait for quiet after it by this `duration` (default 2m)")
 		o.target.setting(flags, "settle", "watch the fork for this `duration` after CMD ended (default 5s)")
 		flags.BoolVar(&o.quiet, "q", false, "no progress on stderr")
@@ -43,6 +44,7 @@ Examples:
 type runOptions struct {
 	target *target
 	checks texts
+	egress rules
 	format *format
 	quiet  bool
 }
@@ -112,6 +114,9 @@ func (a *app) spec(ctx context.Context, o *runOptions, operands []string) (model
 	}
 	if spec.Env == nil {
 		spec.Env = os.Environ()
+	}
+	for _, e := range append(o.egress, c.Egress...) { // the first that means a peer counts
+		spec.Egress = append(spec.Egress, model.EgressRule{Peer: e.Peer, Policy: e.Policy, Reply: e.Reply})
 	}
 	spec.Probes, err = probes(c.Checks, o.checks)
 	return spec, err

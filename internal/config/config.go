@@ -30,6 +30,7 @@ type Config struct {
 	Cluster  string
 	Members  []Member
 	Checks   []Check
+	Egress   []Egress
 	MaxPause time.Duration
 	Timeout  time.Duration
 	Settle   time.Duration
@@ -55,6 +56,13 @@ type Check struct {
 	Name    string
 	Command []string
 	Timeout time.Duration
+}
+
+// An Egress says what is done about a peer outside of the worlds, package peer.
+type Egress struct {
+	Peer   string
+	Policy string
+	Reply  string // of a stub
 }
 
 // Shell is the check that runs line with sh.

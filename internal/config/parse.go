@@ -33,6 +33,7 @@ func Parse(file string, text []byte, dir string) (*Config, error) {
 		field{"cluster", func(n *yaml.Node) { c.Cluster = p.text(n, "cluster") }},
 		field{"members", func(n *yaml.Node) { c.Members = p.members(n) }},
 		field{"checks", func(n *yaml.Node) { c.Checks = p.checks(n) }},
+		field{"egress", func(n *yaml.Node) { c.Egress = p.egress(n) }},
 		field{"max-pause", func(n *yaml.Node) { c.MaxPause = p.duration(n, "max-pause", lowPause) }},
 		field{"timeout", func(n *yaml.Node) { c.Timeout = p.duration(n, "timeout", lowTimeout) }},
 		field{"settle", func(n *yaml.Node) { c.Settle = p.duration(n, "settle", 0) }},

@@ -31,6 +31,11 @@ checks:
     command: [etcdctl, member, list]
     timeout: 3s
   - command: test -e /var/lib/etcd1
+egress:
+  - {peer: "10.0.0.7:443", policy: allow-read}
+  - peer: mail.example
+    policy: stub
+    reply: "220 ready\r\n"
 max-pause: 100ms
 timeout: 1m30s
 settle: 0s
@@ -54,6 +59,10 @@ func TestParseWhole(t *testing.T) {
 			{Name: "etcdctl endpoint health", Command: []string{"sh", "-c", "etcdctl endpoint health"}, Timeout: DefaultCheckTimeout},
 			{Name: "members", Command: []string{"etcdctl", "member", "list"}, Timeout: 3 * time.Second},
 			{Name: "test -e /var/lib/etcd1", Command: []string{"sh", "-c", "test -e /var/lib/etcd1"}, Timeout: DefaultCheckTimeout},
+		},
+		Egress: []Egress{
+			{Peer: "10.0.0.7:443", Policy: "allow-read"},
+			{Peer: "mail.example", Policy: "stub", Reply: "220 ready\r\n"},
 		},
 		MaxPause: 100 * time.Millisecond,
 		Timeout:  90 * time.Second,
@@ -83,10 +92,10 @@ func TestParseAlias(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"unknown key", "cluster: a\nmax_pause: 1s", `p.yaml:2: unknown key "max_pause", did you mean "max-pause"?`},
-		{"far key", "colour: red", `p.yaml:1: unknown key "colour", known are cluster, members, checks, max-pause, timeout, settle`},
+		{"far key", "colour: red", `p.yaml:1: unknown key "colour", known are cluster, members, checks, egress, max-pause, timeout, settle`},
 		{"member key", "members:\n- nmae: x", `p.yaml:2: unknown key "nmae", did you mean "name"?`},
 		{"check key", "checks:\n- {comand: x, command: y}", `p.yaml:2: unknown key "comand", did you mean "command"?`},
-		{"merge key", "<<: {cluster: a}", `p.yaml:1: unknown key "<<", known are cluster, members, checks, max-pause, timeout, settle`},
+		{"merge key", "<<: {cluster: a}", `p.yaml:1: unknown key "<<", known are cluster, members, checks, egress, max-pause, timeout, settle`},
 		{"twice", "cluster: a\ncluster: b", `p.yaml:2: cluster is given twice, first on line 1`},
 		{"list", "- a", `p.yaml:1: the file must have the form "key: value", not a list`},
 		{"scalar", "etcd", `p.yaml:1: the file must have the form "key: value", not "etcd"`},
@@ -112,6 +121,12 @@ func TestParseErrors(t *testing.T) {
 		{"bad pid", "members:\n- {pid: -4}", `p.yaml:2: pid: "-4" is not a process id`},
 		{"root as data", "members:\n- {pid: 1, data: /..}", `p.yaml:2: data: / cannot be copied, name the directory that the member writes to`},
 		{"data keys", "members:\n- {pid: 1, data: {a: b}}", `p.yaml:2: data must be a list, not keys and values`},
+		{"egress list", "egress: {a: b}", `p.yaml:1: egress must be a list, not keys and values`},
+		{"egress half", "egress:\n- {peer: a}", `p.yaml:2: an egress rule needs a peer and a policy`},
+		{"egress policy", "egress:\n- {peer: a, policy: allow}", `p.yaml:2: "allow" is not deny, allow-read, stub or refuse-run`},
+		{"egress peer", "egress:\n- {peer: a b, policy: deny}", `p.yaml:2: "a b" is not a peer such as db.example:5432, 10.0.0.7:443, 10.0.0.0/8 or *`},
+		{"egress reply", "egress:\n- {peer: a, policy: deny, reply: b}", `p.yaml:2: reply is for the policy stub`},
+		{"egress key", "egress:\n- {pear: a}", `p.yaml:2: unknown key "pear", did you mean "peer"?`},
 		{"check empty", "checks:\n- name: a", `p.yaml:2: a check needs a command`},
 		{"check twice", "checks: [a, a]", `p.yaml:1: check "a" is given twice, first on line 1`},
 		{"check list", "checks: [[a]]", `p.yaml:1: a check must have the form "key: value", not a list`},
@@ -151,6 +166,18 @@ func unwrap(err error) error {
 		return err
 	}
 	return u.Unwrap()
+}
+
+func TestParseEgress(t *testing.T) {
+	got, err := ParseEgress("[::1]:80=allow-read")
+	if err != nil || got != (Egress{Peer: "[::1]:80", Policy: "allow-read"}) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for _, text := range []string{"", "a", "=deny", "a=", "a=allow", "a b=deny"} {
+		if got, err := ParseEgress(text); err == nil {
+			t.Errorf("%q is taken for %+v", text, got)
+		}
+	}
 }
 
 func FuzzParse(f *testing.F) {

@@ -112,10 +112,10 @@ var network = []attempt{
 	{"TCP to the internet, IPv4", "network namespace", refused, "connect", func(*canary) error { return dial("tcp4", outside4) }},
 	{"TCP to the internet, IPv6", "network namespace", refused, "connect", func(*canary) error { return dial("tcp6", outside6) }},
 	{"UDP to the host", "network namespace", inside, "", func(c *canary) error { return dial("udp4", local("127.0.0.1", c.UDP4)) }},
-	{"UDP to the internet", "network namespace", inside, "", func(*canary) error { return dial("udp4", outside4) }},
-	{"UDP multicast, IPv4", "network namespace", inside, "", func(c *canary) error { return dial("udp4", local("224.0.0.251", c.Multicast)) }},
+	{"UDP to the internet", "network namespace", inside, "send", func(*canary) error { return dial("udp4", outside4) }},
+	{"UDP multicast, IPv4", "network namespace", inside, "send", func(c *canary) error { return dial("udp4", local("224.0.0.251", c.Multicast)) }},
 	{"UDP multicast, IPv6", "network namespace", inside, "", func(c *canary) error { return dial("udp6", local("ff02::fb%lo", c.Multicast)) }},
-	{"UDP broadcast", "network namespace", inside, "", func(c *canary) error {
+	{"UDP broadcast", "network namespace", inside, "send", func(c *canary) error {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
@@ -126,7 +126,7 @@ var network = []attempt{
 		}
 		return unix.Sendto(fd, []byte("hello"), 0, &unix.SockaddrInet4{Port: c.UDP4, Addr: [4]byte{255, 255, 255, 255}})
 	}},
-	{"raw ICMP to the internet", "network namespace", inside, "", func(*canary) error {
+	{"raw ICMP to the internet", "network namespace", inside, "send", func(*canary) error {
 		return send(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP, &unix.SockaddrInet4{Addr: [4]byte{198, 51, 100, 7}})
 	}},
 	{"packet socket on the loopback device", "network namespace", inside, "", func(*canary) error {

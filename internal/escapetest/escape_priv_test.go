@@ -271,8 +271,12 @@ func judge(t *testing.T, results []result, recorded []model.Attempt) {
 		if a.Member != "" {
 			who = "phantom"
 		}
+		if a.Op == "send" {
+			who = "" // the sender may have closed its socket before it was found
+		}
 		count[by{who, a.Op}] += a.Count
-		if !slices.ContainsFunc(a.Stack, func(f string) bool { return strings.Contains(f, "escapetest.attack.func1") }) {
+		// What is seen at the edge of the network comes without one.
+		if a.Op != "send" && !slices.ContainsFunc(a.Stack, func(f string) bool { return strings.Contains(f, "escapetest.attack.func1") }) {
 			t.Errorf("%s %s: its stack is %q", a.Op, a.Target, a.Stack)
 		}
 	}
@@ -295,7 +299,11 @@ func judge(t *testing.T, results []result, recorded []model.Attempt) {
 				t.Errorf("%s: %s: succeeded", who, a.name)
 			}
 			if a.op != "" {
-				wanted[by{who, a.op}]++
+				key := by{who, a.op}
+				if a.op == "send" {
+					key.who = ""
+				}
+				wanted[key]++
 			}
 			outcome := r.Err
 			if outcome == "" {

@@ -31,6 +31,9 @@ import (
 
 func TestMain(m *testing.M) {
 	worldinit.Reexec()
+	if len(os.Args) == 4 && os.Args[1] == visitVerb {
+		visit(os.Args[2], os.Args[3])
+	}
 	switch os.Args[0] {
 	case victim.Name:
 		victim.Main()
@@ -86,6 +89,7 @@ type request struct {
 	Members []model.Member
 	Dir     string
 	Doctor  bool
+	Run     *model.Spec // instead: a whole run, members added
 }
 
 // outcome is what the agent tells.
@@ -94,6 +98,7 @@ type outcome struct {
 	Worlds    []*world
 	Pause     model.Pause
 	Diagnoses []model.Diagnosis
+	Report    *model.Report
 }
 
 // A world is one of the two that are spawned from a test's snapshot.
@@ -320,7 +325,9 @@ func agentMain() {
 		os.Exit(1)
 	}
 	var o outcome
-	if req.Doctor {
+	if req.Run != nil {
+		o.pilot(context.Background(), req)
+	} else if req.Doctor {
 		var err error
 		if o.Diagnoses, err = (agent.Engine{}).Doctor(context.Background(), model.Spec{Members: req.Members}); err != nil {
 			o.problem("doctor: %v", err)

@@ -46,12 +46,22 @@ type Spec struct {
 	Dir    string   `json:"dir"`
 	Env    []string `json:"-"`
 	Probes []Probe  `json:"probes,omitempty"`
+	// Egress says what is done about peers outside of the worlds. The first
+	// rule that means a peer counts; what none means is denied.
+	Egress []EgressRule `json:"egress,omitempty"`
 	// MaxPause bounds how long production may be stopped.
 	MaxPause time.Duration `json:"max_pause"`
 	// Timeout bounds the action and the wait for quiet after it.
 	Timeout time.Duration `json:"timeout"`
 	// Settle is how long the world is watched after the action ended.
 	Settle time.Duration `json:"settle"`
+}
+
+// An EgressRule is a policy for peers outside of the worlds, package peer.
+type EgressRule struct {
+	Peer   string `json:"peer"`
+	Policy string `json:"policy"`
+	Reply  string `json:"reply,omitempty"` // of a stub
 }
 
 // A Refusal says why something cannot be piloted. It is found before anything
@@ -169,19 +179,31 @@ type Attempt struct {
 	TID     int           `json:"tid,omitempty"`
 	Member  string        `json:"member,omitempty"`
 	Process string        `json:"process,omitempty"` // its name, or its command line
-	// Op is what was tried: "connect", "send", or the name of a system call.
+	// Op is what was tried: "connect", "send", "resolve", "http POST", "tls", or
+	// the name of a system call.
 	Op string `json:"op"`
 	// Target is what it was tried on, such as "tcp 10.0.0.7:443", or empty.
 	Target string `json:"target,omitempty"`
 	// By is the layer that stopped it: "network", "seccomp", "policy".
 	By string `json:"by"`
-	// Answer is what the process was told: an errno's name, or "stub".
+	// Answer is what the process was told: an errno's name, or one of the
+	// Answer constants, perhaps with more words behind a colon.
 	Answer string `json:"answer,omitempty"`
 	// Stack is the call stack of the thread, innermost first, where it is known.
 	Stack []string `json:"stack,omitempty"`
 	// Count is how often it was tried.
 	Count int `json:"count"`
 }
+
+// Answers that are no errors.
+const (
+	AnswerStub    = "stub"       // the fixed reply of a policy
+	AnswerRead    = "read"       // passed on, since it only reads
+	AnswerRefused = "refuse-run" // denied, and the run was ended
+)
+
+// Denied reports whether the process did not get what it tried to.
+func (a Attempt) Denied() bool { return a.Answer != AnswerStub && a.Answer != AnswerRead }
 
 // A World is what was observed in one world.
 type World struct {

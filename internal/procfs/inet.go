@@ -46,6 +46,14 @@ func NetTCP(pid int) ([]InetSocket, error) { return inet(pid, "net/tcp", "net/tc
 // NetUDP reads /proc/PID/net/udp and udp6.
 func NetUDP(pid int) ([]InetSocket, error) { return inet(pid, "net/udp", "net/udp6") }
 
+// NetRaw reads /proc/PID/net/raw and raw6. The local port is the number of the
+// protocol, which is 255 for a socket that sends any.
+func NetRaw(pid int) ([]InetSocket, error) { return inet(pid, "net/raw", "net/raw6") }
+
+// NetPing reads /proc/PID/net/icmp and icmp6: ping sockets, icmp(7). The local
+// port is the identifier of their echo requests.
+func NetPing(pid int) ([]InetSocket, error) { return inet(pid, "net/icmp", "net/icmp6") }
+
 func inet(pid int, v4, v6 string) ([]InetSocket, error) {
 	all, err := parsed(path(pid, v4), ParseInet)
 	if err != nil {

@@ -103,6 +103,16 @@ func Namespaces(pid int) (map[string]uint64, error) {
 	return out, nil
 }
 
+// Namespace returns the inode number of one of a process's namespaces, of a kind
+// that [Namespaces] lists.
+func Namespace(pid int, kind string) (uint64, error) {
+	link, err := os.Readlink(path(pid, "ns/"+kind))
+	if err != nil {
+		return 0, err
+	}
+	return ParseNamespace(link)
+}
+
 // ParseNamespace returns the inode number in a link such as "net:[4026531840]".
 func ParseNamespace(link string) (uint64, error) {
 	l := line{rest: []byte(link)}

@@ -174,6 +174,9 @@ func (p *printer) run(r *model.Report) {
 	for _, probe := range r.Spec.Probes {
 		rows = append(rows, []string{"check", clean(probe.Name)})
 	}
+	for _, e := range r.Spec.Egress {
+		rows = append(rows, []string{"egress", clean(e.Peer) + ", " + clean(e.Policy)})
+	}
 	rows = append(rows,
 		[]string{"trial", lifetime(r.Trial)},
 		[]string{"control", lifetime(r.Control)},

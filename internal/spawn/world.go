@@ -88,13 +88,8 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 	if err := w.openOutputs(); err != nil {
 		return w, err
 	}
-	scratch := filepath.Join(cfg.Dir, "scratch")
-	if err := os.Mkdir(scratch, 0o700); err != nil {
-		return w, err
-	}
 	wc := worldinit.Config{
-		Label: cfg.Dir, Addresses: cfg.Addresses, DropCaps: forbidden,
-		Scratch: scratch, ScratchSize: scratchSize,
+		Label: cfg.Dir, Addresses: cfg.Addresses, DropCaps: forbidden, Scratch: scratchSize,
 	}
 	if wc.Owner, err = owner(snap); err != nil {
 		return w, err

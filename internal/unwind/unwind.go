@@ -120,17 +120,22 @@ func (s *stack) frames(pc uint64) []uint64 {
 		out = append(out, caller)
 		first += 8
 	}
-	for at := first; len(out) < maxFrames; at += 8 {
-		if _, ok := s.word(at); !ok {
-			break
+	// A word that is left from an earlier call may look like the end of a frame,
+	// but leads less far, or to the same frames.
+	var best []uint64
+	for at := first; at < first+searched; at += 8 {
+		if chain := s.chain(at); len(chain) > len(best) {
+			best = chain
 		}
-		if chain := s.chain(at); len(chain) >= 2 {
-			out = append(out, chain...)
-			break
-		}
+	}
+	if len(best) >= 2 {
+		out = append(out, best...)
 	}
 	return out[:min(len(out), maxFrames)]
 }
+
+// searched is how far up the stack the innermost frame may end, in bytes.
+const searched = 512
 
 // chain follows saved frame pointers from at, where one is thought to be. It
 // returns nothing when what it finds is no chain.

@@ -21,7 +21,9 @@ func action(o model.Observation) []model.Finding {
 	case a.Exit == nil:
 		f.Rule, f.Severity = "action-unfinished", model.Unproven
 		f.Message = "the action did not end"
-		if o.Spec.Timeout > 0 {
+		if refused(o) {
+			f.Message = "the action was not waited for"
+		} else if o.Spec.Timeout > 0 {
 			f.Message = fmt.Sprintf("the action did not end within %s", o.Spec.Timeout)
 		}
 	case a.OK():
@@ -29,6 +31,10 @@ func action(o model.Observation) []model.Finding {
 	default:
 		f.Message = "the action " + how(a.Exit)
 		f.Evidence = []model.Evidence{{Source: "exit", Text: fmt.Sprintf("%s, after %s", how(a.Exit), round(a.Duration))}}
+		if deprived(o) {
+			f.Severity = model.Unproven
+			f.Message += ", but something outside of the world was denied to it"
+		}
 	}
 	f.Evidence = append(f.Evidence, quote("action output", lines(a.Output))...)
 	f.Control = "no action is run there"

@@ -7,8 +7,8 @@ import (
 )
 
 // effects lists what the action did that outlives it: file changes that the
-// control does not have, processes it left running or that ended badly, and
-// phantoms that it ended.
+// control does not have, processes it left running or that ended badly,
+// phantoms that it ended, and what it tried to reach beyond the world.
 func effects(o model.Observation) []model.Effect {
 	list := []model.Effect{}
 	for _, p := range o.Trial.Processes {
@@ -31,7 +31,7 @@ func effects(o model.Observation) []model.Effect {
 			list = append(list, model.Effect{Sign: f.Sign, Kind: "file", Object: f.Path, Member: f.Member, Detail: sizes(f)})
 		}
 	}
-	return list
+	return append(list, attemptEffects(o)...)
 }
 
 func processEffect(sign string, p model.Process, state string) model.Effect {

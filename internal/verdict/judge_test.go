@@ -93,6 +93,28 @@ func tool(e *model.Exit, output ...string) model.Process {
 	return model.Process{PID: 960, Parent: 900, Started: time.Second, Args: []string{"etcdctl", "status"}, Exit: e, Output: output}
 }
 
+// outside is what a tool of the action was denied, and members what a member was.
+var (
+	outside = model.Attempt{PID: 960, Process: "/usr/bin/curl -s http://10.0.0.7", Op: "connect", Target: "tcp 10.0.0.7:443",
+		By: "network", Answer: "EHOSTUNREACH", Count: 1, At: time.Second, Stack: []string{"connect", "main"}}
+	members = model.Attempt{PID: 11, Member: "etcd1", Process: "etcd", Op: "resolve", Target: "db.example", By: "network", Answer: "REFUSED", Count: 3}
+)
+
+func with(a model.Attempt, change func(*model.Attempt)) model.Attempt {
+	change(&a)
+	return a
+}
+
+func nameless(a *model.Attempt) { a.PID, a.Member, a.Process, a.Stack = 0, "", "", nil }
+
+func tries(list ...model.Attempt) edit {
+	return func(o *model.Observation) { o.Trial.Attempts = list }
+}
+
+func controlTries(list ...model.Attempt) edit {
+	return func(o *model.Observation) { o.Control.Attempts = list }
+}
+
 var judgements = []struct {
 	name   string
 	edits  []edit
@@ -171,6 +193,29 @@ var judgements = []struct {
 	{"trial deadline", []edit{trial(func(w *model.World) { w.DeadlineHit = true })}, model.Unknown, "unproven deadline", "ended the trial world"},
 	{"control deadline", []edit{control(func(w *model.World) { w.DeadlineHit = true })}, model.Unknown, "unproven deadline", "ended the control world"},
 	{"incomplete", []edit{trial(func(w *model.World) { w.Incomplete = []string{"file changes"} })}, model.Unknown, "unproven not-observed", "not observed in the trial: file changes"},
+
+	// What would have left the world.
+	{"outside needed", []edit{tries(outside), acts(&model.CommandResult{PID: 900, Exit: exit(7, 1)})}, model.Unknown, "unproven blocked,unproven action-failed", "curl tried to connect to tcp 10.0.0.7:443, outside of the world (and 1 more)"},
+	{"outside ignored", []edit{tries(outside)}, model.Unknown, "unproven blocked", "curl tried to connect"},
+	{"outside often", []edit{tries(outside, with(outside, func(a *model.Attempt) { a.PID = 961 }))}, model.Unknown, "unproven blocked", ""},
+	{"outside does not excuse a lost member", []edit{tries(outside), trial(ends(1, signal("SIGSEGV", 1)))}, model.Fail, "error member-lost,unproven blocked", ""},
+	{"outside by a member", []edit{tries(members)}, model.Unknown, "unproven blocked", "etcd1 tried to resolve"},
+	{"outside by a member in both", []edit{tries(members), controlTries(members)}, model.Pass, "warning blocked", ""},
+	{"outside by a member, unknown in the control", []edit{tries(members), controlTries(with(members, nameless))}, model.Pass, "warning blocked", ""},
+	{"outside by a member, unknown in the trial", []edit{tries(with(members, nameless)), controlTries(members)}, model.Pass, "warning blocked", ""},
+	{"outside by the action, unknown in the control", []edit{tries(outside), controlTries(with(outside, nameless))}, model.Unknown, "unproven blocked", ""},
+	{"outside by nobody known", []edit{tries(with(outside, nameless))}, model.Unknown, "unproven blocked", "an unknown process tried"},
+	{"outside in the control alone", []edit{controlTries(outside)}, model.Pass, "", ""},
+	{"another peer in the control", []edit{tries(outside), controlTries(with(outside, func(a *model.Attempt) { a.Target = "tcp 10.0.0.8:443" }))}, model.Unknown, "unproven blocked", ""},
+	{"failure after what the control tried too", []edit{tries(members), controlTries(members), acts(&model.CommandResult{Exit: exit(7, 1)})}, model.Fail, "error action-failed,warning blocked", ""},
+	{"outside stubbed", []edit{tries(with(outside, func(a *model.Attempt) { a.Answer = model.AnswerStub }))}, model.Pass, "", ""},
+	{"outside read", []edit{tries(with(outside, func(a *model.Attempt) { a.Answer = model.AnswerRead }))}, model.Pass, "", ""},
+	{"outside written", []edit{tries(with(outside, func(a *model.Attempt) { a.Op, a.Answer, a.By = "http POST", "403: no", "policy" }))}, model.Unknown, "unproven blocked", "curl tried to use http POST with tcp 10.0.0.7:443"},
+	{"outside by a check", []edit{trialProcess(model.Process{PID: 980, Cause: model.CauseCheck}), tries(with(outside, func(a *model.Attempt) { a.PID = 980 }))}, model.Pass, "", ""},
+	{"a forbidden peer", []edit{tries(with(outside, func(a *model.Attempt) { a.Answer, a.By = model.AnswerRefused, "policy" })), acts(&model.CommandResult{})}, model.Unknown, "unproven peer-refused,unproven action-unfinished", "no run may touch it"},
+	{"a forbidden peer in the control", []edit{controlTries(with(outside, func(a *model.Attempt) { a.Answer = model.AnswerRefused }))}, model.Unknown, "unproven peer-refused", "in the control"},
+	{"a call", []edit{tries(model.Attempt{PID: 960, Op: "reboot", By: "seccomp", Answer: "EPERM", Count: 1})}, model.Unknown, "unproven blocked", "pid 960 tried to call reboot"},
+	{"a call with a target", []edit{tries(model.Attempt{Member: "etcd1", PID: 11, Op: "mount", Target: "/x", By: "seccomp", Count: 1})}, model.Unknown, "unproven blocked", "etcd1 tried to call mount on /x"},
 
 	// Several at once.
 	{"errors outrank", []edit{checks(ok, bad, ok, ok), trial(ends(1, exit(1, 1))), acts(&model.CommandResult{Exit: exit(1, 1)}), control(func(w *model.World) { w.DeadlineHit = true }), trialProcess(tool(exit(1, 1)))},

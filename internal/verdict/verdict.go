@@ -21,6 +21,7 @@ import (
 var rules = []func(model.Observation) []model.Finding{
 	phantoms,   // phantom.go
 	started,    // started.go
+	blocked,    // blocked.go
 	action,     // action.go
 	probes,     // probe.go
 	watched,    // watched.go

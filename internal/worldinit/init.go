@@ -159,16 +159,18 @@ func (s *server) handle(p packet) {
 		files = nil
 	case r.Config != nil:
 		s.drop = r.Config.DropCaps
-		listener, err := 0, build(*r.Config, s.layers)
+		err := build(*r.Config, s.layers)
 		if err == nil {
-			listener, err = sealSelf()
+			err = sealSelf()
 		}
-		s.answer(listener, err)
+		s.answer(err)
 		for _, l := range s.layers {
 			_ = l.mount.Close()
 		}
+	case r.Filter:
+		s.filter()
 	case r.Clock != nil:
-		s.answer(0, setClock(*r.Clock))
+		s.answer(setClock(*r.Clock))
 	case r.Start != nil:
 		pid, err := s.start(*r.Start, p.files)
 		if err != nil {
@@ -181,24 +183,39 @@ func (s *server) handle(p packet) {
 	}
 }
 
-// sealSelf gives this process, and all that it will start, what belongs to a world:
-// the filter of calls, whose listener it returns, and no core dumps, for which a
-// program of the host would be started.
-func sealSelf() (listener int, err error) {
+// sealSelf gives this process, and all that it will start, what belongs to a
+// world.
+func sealSelf() error {
 	// Nobody in the world may look into this process, which has every
 	// capability there and the agent's socket.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return 0, os.NewSyscallError("prctl set_dumpable", err)
+		return os.NewSyscallError("prctl set_dumpable", err)
 	}
-	// See noCore in package spawn.
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}); err != nil {
-		return 0, os.NewSyscallError("setrlimit", err)
-	}
-	return sys.InstallFilter(seal.Program())
+	// No core dumps, see noCore in package spawn.
+	return os.NewSyscallError("setrlimit", unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}))
 }
 
-func (s *server) answer(fd int, err error) {
-	e := Event{Kind: "ready", FD: fd}
+// filter puts the filter of calls on this process and all that it will start,
+// and gives its listener away. Nobody here may keep it: a call would wait for an
+// answer even when the agent is dead.
+func (s *server) filter() {
+	listener, err := sys.InstallFilter(seal.Program())
+	if err != nil {
+		s.answer(err)
+		return
+	}
+	buf, err := json.Marshal(Event{Kind: "ready", At: time.Now()})
+	if err == nil {
+		_, _, err = s.conn.WriteMsgUnix(buf, unix.UnixRights(listener), nil)
+	}
+	if err != nil {
+		os.Exit(1)
+	}
+	_ = unix.Close(listener)
+}
+
+func (s *server) answer(err error) {
+	e := Event{Kind: "ready"}
 	if err != nil {
 		e = Event{Kind: "failed", Err: err.Error()}
 	}

@@ -24,13 +24,11 @@ type Process struct {
 	cmd  *exec.Cmd
 	conn *net.UnixConn
 	talk talk
-	// filter is the listener's number in the init.
-	filter int
 
 	// Events tells what happens to the processes that commands start. It is
 	// closed when the init ends. It must be read.
 	Events chan Event
-	answer chan Event
+	answer chan answer
 
 	mu     sync.Mutex // guards nextID
 	nextID int
@@ -58,7 +56,7 @@ func Start(c Config) (*Process, error) {
 	if err := sys.KeepFromChildren(); err != nil {
 		return nil, err
 	}
-	view, err := newView(c.Scratch, c.ScratchSize)
+	view, err := newView(c.Scratch)
 	if err != nil {
 		return nil, fmt.Errorf("prepare world: %w", err)
 	}
@@ -72,7 +70,7 @@ func Start(c Config) (*Process, error) {
 	p := &Process{
 		conn:   conn.(*net.UnixConn),
 		Events: make(chan Event, 256),
-		answer: make(chan Event, 1),
+		answer: make(chan answer, 1),
 		Bare:   view.bare,
 	}
 	p.cmd = initCommand(self, c.Label, theirs, &p.talk)
@@ -83,9 +81,7 @@ func Start(c Config) (*Process, error) {
 	go p.receive()
 	err = p.sendLayers(view.layers)
 	if err == nil {
-		var e Event
-		e, err = p.ask(request{Config: &c})
-		p.filter = e.FD
+		_, err = p.ask(request{Config: &c})
 	}
 	if err != nil {
 		err = errors.Join(err, p.Kill(), p.Wait())
@@ -149,22 +145,34 @@ func (p *Process) sendLayers(layers []layer) error {
 // PID is the init's process id in the agent's pid namespace.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Filter returns the descriptor by which the calls of commands can be heard of.
+// Filter puts the filter of package seal on the init and on all commands, and
+// returns the listener by which their calls are heard of. From then on somebody
+// must answer them.
 func (p *Process) Filter() (sys.FD, error) {
-	pidfd, err := sys.PidfdOpen(p.PID())
-	if err != nil {
-		return -1, err
+	a, err := p.ask(request{Filter: true})
+	if err == nil && len(a.files) != 1 {
+		err = fmt.Errorf("world init sent %d descriptors", len(a.files))
 	}
-	defer pidfd.Close()
-	return sys.PidfdGetFD(pidfd, p.filter)
+	if err != nil {
+		return -1, fmt.Errorf("filter calls: %w", err)
+	}
+	defer a.files[0].Close()
+	fd, err := unix.FcntlInt(a.files[0].Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	return sys.FD(fd), os.NewSyscallError("fcntl", err)
+}
+
+// An answer is the outcome of a request, with what came along.
+type answer struct {
+	Event
+	files []*os.File
 }
 
 func (p *Process) receive() {
 	defer close(p.Events)
 	defer close(p.answer)
-	buf := make([]byte, maxPacket)
+	buf, oob := make([]byte, maxPacket), make([]byte, unix.CmsgSpace(4))
 	for {
-		n, err := p.conn.Read(buf)
+		n, oobn, _, _, err := p.conn.ReadMsgUnix(buf, oob)
 		if err != nil || n == 0 {
 			return
 		}
@@ -175,7 +183,7 @@ func (p *Process) receive() {
 		switch {
 		case e.Kind == "ready", e.Kind == "failed" && e.ID == 0:
 			select {
-			case p.answer <- e:
+			case p.answer <- answer{e, received(oob[:oobn])}:
 			default: // nobody asked
 			}
 		default:
@@ -188,21 +196,21 @@ func (p *Process) receive() {
 const askTimeout = 20 * time.Second
 
 // ask sends a request and waits for its outcome.
-func (p *Process) ask(r request) (e Event, err error) {
+func (p *Process) ask(r request) (a answer, err error) {
 	if err := p.send(r, nil); err != nil {
-		return e, err
+		return a, err
 	}
 	select {
-	case e, ok := <-p.answer:
+	case a, ok := <-p.answer:
 		if !ok {
-			return e, errors.New("world init ended")
+			return a, errors.New("world init ended")
 		}
-		if e.Err != "" {
-			return e, errors.New(e.Err)
+		if a.Err != "" {
+			return a, errors.New(a.Err)
 		}
-		return e, nil
+		return a, nil
 	case <-time.After(askTimeout):
-		return e, errors.New("world init does not answer")
+		return a, errors.New("world init does not answer")
 	}
 }
 

@@ -22,10 +22,9 @@ type Config struct {
 	Label string
 	// Binds are the writable copies of data directories and files.
 	Binds []Bind
-	// Scratch is an empty directory on the host, on which the private layer of
-	// the world's writes is made, and ScratchSize how many bytes it may take.
-	Scratch     string
-	ScratchSize int64
+	// Scratch is how many bytes the world may write outside of its data, which
+	// are kept in memory; 0 stands for half of the memory.
+	Scratch int64
 	// Addresses are the host's, in CIDR form, given to the loopback device.
 	Addresses []string
 	// DropCaps are the numbers of the capabilities that nothing in the world has.
@@ -43,6 +42,7 @@ type request struct {
 	// One of these is set.
 	Layers []string // where the mounts that come with it go; Config follows
 	Config *Config
+	Filter bool // answered with the filter's listener
 	Clock  *clock
 	Start  *start
 	Kill   int // SIGKILL to this pid
@@ -67,7 +67,6 @@ type Event struct {
 	Kind string // "ready", "started", "fork", "exec", "exit", "failed"
 	ID   int    // of the command, for started and failed
 	PID  int    // in the world's pid namespace
-	FD   int    // of the filter's listener in the init, for the answer to Config
 	// Parent is the process that forked PID.
 	Parent int
 	Args   []string

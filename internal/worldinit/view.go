@@ -48,9 +48,8 @@ func (v *view) close() {
 	}
 }
 
-// newView makes the layers. Their upper layers are memory, at most size bytes;
-// dir is an empty directory on the host, where nothing is left.
-func newView(dir string, size int64) (v *view, err error) {
+// newView makes the layers. Their upper layers are memory, at most size bytes.
+func newView(size int64) (v *view, err error) {
 	v = &view{}
 	// Its mounts are seen by this thread only, and end with it, but for those
 	// that the view holds.
@@ -67,11 +66,13 @@ func newView(dir string, size int64) (v *view, err error) {
 		if err != nil {
 			return err
 		}
-		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=755,size=%d", size)); err != nil {
-			return fmt.Errorf("private layer on %s: %w", dir, err)
+		// It must be somewhere. This is seen in no layer.
+		const upper = "/dev"
+		if err := unix.Mount("tmpfs", upper, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=755,size=%d", size)); err != nil {
+			return fmt.Errorf("make the upper layers: %w", err)
 		}
 		for i, path := range mounts {
-			if err := v.add(path, filepath.Join(dir, strconv.Itoa(i))); err != nil {
+			if err := v.add(path, filepath.Join(upper, strconv.Itoa(i))); err != nil {
 				return fmt.Errorf("layer over %s: %w", path, err)
 			}
 		}

@@ -1,0 +1,387 @@
+//go:build linux
+
+package egress
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/model"
+)
+
+// quick is how soon a program is told that it cannot leave.
+const quick = 100 * time.Millisecond
+
+// says fails t unless a client said what, soon enough.
+func says(t *testing.T, output, what string, limit time.Duration) {
+	t.Helper()
+	output = strings.TrimSuffix(output, " ms\n")
+	said, took := "", output
+	if i := strings.LastIndexByte(output, '\n'); i >= 0 {
+		said, took = strings.TrimSpace(output[:i]), output[i+1:]
+	}
+	ms, err := strconv.Atoi(took)
+	if err != nil || !strings.Contains(said, what) {
+		t.Errorf("the client says %q, want %q", output, what)
+	}
+	if d := time.Duration(ms) * time.Millisecond; d > limit {
+		t.Errorf("the client waited %v", d)
+	}
+	t.Logf("%s after %d ms", said, ms)
+}
+
+func TestPrivDeny(t *testing.T) {
+	for name, c := range map[string]struct {
+		args             []string
+		op, target, said string
+		answer           string
+	}{
+		"tcp4":     {[]string{"dial", "tcp4", "10.0.0.7:443"}, "connect", "tcp 10.0.0.7:443", "no route to host", "EHOSTUNREACH"},
+		"tcp6":     {[]string{"dial", "tcp6", "[2001:db8::7]:443"}, "connect", "tcp [2001:db8::7]:443", "permission denied", "EACCES"},
+		"outside4": {[]string{"dial", "tcp4", outside4 + ":80"}, "connect", "tcp " + outside4 + ":80", "no route to host", "EHOSTUNREACH"},
+		"udp4":     {[]string{"dial", "udp4", "10.0.0.7:514", "x"}, "send", "udp 10.0.0.7:514", "no route to host", "EHOSTUNREACH"},
+		"udp6":     {[]string{"dial", "udp6", "[2001:db8::7]:514", "x"}, "send", "udp [2001:db8::7]:514", "permission denied", "EACCES"},
+		"icmp":     {[]string{"raw", "ip4:icmp", "10.0.0.7"}, "send", "icmp 10.0.0.7", "no route to host", "EHOSTUNREACH"},
+		"gre":      {[]string{"send", "ip4:47", "10.0.0.7"}, "send", "ip protocol 47 10.0.0.7", "sent", "EHOSTUNREACH"},
+		"group4":   {[]string{"send", "udp4", "239.1.2.3:5000"}, "send", "udp 239.1.2.3:5000", "sent", "dropped"},
+		"group6":   {[]string{"send", "udp6", "[ff0e::1:2]:5000"}, "send", "udp [ff0e::1:2]:5000", "sent", "dropped"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			pid, output := w.act(t, c.args...)
+			limit := quick
+			if c.said == "sent" {
+				limit = time.Second
+			}
+			says(t, output, c.said, limit)
+			w.want(t, pid, c.op, c.target, c.answer)
+		})
+	}
+}
+
+// TestPrivInside wants that what a world has itself is not the gateway's
+// business.
+func TestPrivInside(t *testing.T) {
+	w := newWorld(t)
+	for _, addr := range []string{ownAddr + ":9", "127.0.0.1:9", "[::1]:9", "[2001:db8:99::1]:9"} {
+		_, output := w.act(t, "dial", "tcp", addr)
+		says(t, output, "connection refused", quick)
+	}
+	if list := w.Attempts(w.began); len(list) > 0 {
+		t.Errorf("attempts %+v", list)
+	}
+}
+
+// TestPrivBursts counts what comes from processes that are soon gone.
+func TestPrivBursts(t *testing.T) {
+	w := newWorld(t)
+	const tries = 50
+	for range tries {
+		w.act(t, "dial", "udp4", "10.0.0.7:514", "x")
+	}
+	n := 0
+	for _, a := range w.wait(t, 1) {
+		n += a.Count
+	}
+	if n != tries {
+		t.Errorf("%d attempts, want %d", n, tries)
+	}
+}
+
+func TestPrivStub(t *testing.T) {
+	w := newWorld(t,
+		model.EgressRule{Peer: "10.0.0.7:80", Policy: "stub", Reply: "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"},
+		model.EgressRule{Peer: "2001:db8::/32", Policy: "stub", Reply: "hello\n"},
+		model.EgressRule{Peer: "10.0.0.8", Policy: "stub", Reply: "pong"},
+		model.EgressRule{Peer: "mail.rule.invalid:25", Policy: "stub", Reply: "220 ready\r\n"})
+	_, output := w.act(t, "http", "POST", "http://10.0.0.7/x", "body")
+	says(t, output, "204", quick)
+	_, output = w.act(t, "dial", "tcp6", "[2001:db8::7]:25")
+	says(t, output, "hello", time.Second)
+	_, output = w.act(t, "dial", "udp4", "10.0.0.8:514", "ping")
+	says(t, output, "pong", quick)
+	_, output = w.act(t, "resolve", "udp", "127.0.0.53:53", "mail.rule.invalid")
+	says(t, output, "198.18.1.0", quick)
+	_, output = w.act(t, "dial", "tcp4", "198.18.1.0:25")
+	says(t, output, "220 ready", time.Second)
+	var got []string
+	for _, a := range w.wait(t, 5) {
+		got = append(got, a.Op+" "+a.Target)
+		if a.Denied() || a.By != byPolicy || a.PID == 0 {
+			t.Errorf("attempt %+v", a)
+		}
+	}
+	want := []string{"connect tcp 10.0.0.7:80", "connect tcp [2001:db8::7]:25", "send udp 10.0.0.8:514", "resolve mail.rule.invalid", "connect tcp mail.rule.invalid:25"}
+	if strings.Join(got, ", ") != strings.Join(want, ", ") {
+		t.Errorf("got %q", got)
+	}
+	_, output = w.act(t, "dial", "tcp4", "10.0.0.7:81")
+	says(t, output, "no route to host", quick)
+}
+
+// A server is a peer in the Internet.
+type server struct {
+	mu   sync.Mutex // guards what follows
+	seen []string
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b, _ := io.ReadAll(r.Body)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = append(s.seen, r.Method+" "+r.Host+r.URL.Path+" "+string(b))
+	if r.URL.Path == "/large" {
+		_, _ = w.Write(make([]byte, 3<<20))
+		return
+	}
+	fmt.Fprintf(w, "hello from %s", r.Host)
+}
+
+func (s *server) requests() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.seen...)
+}
+
+// serve listens outside, until t ends.
+func serve(t *testing.T, addr string) (*server, string) {
+	t.Helper()
+	network(t)
+	l, err := net.Listen("tcp", "[::]:0") // IPv6 cannot bind to an address that only a route has
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{}
+	h := &http.Server{Handler: s}
+	go h.Serve(l)
+	t.Cleanup(func() { _ = h.Close() })
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return s, net.JoinHostPort(addr, port)
+}
+
+func TestPrivAllowRead(t *testing.T) {
+	for _, outside := range []string{outside4, outside6} {
+		s, addr := serve(t, outside)
+		w := newWorld(t, model.EgressRule{Peer: addr, Policy: "allow-read"})
+		_, output := w.act(t, "http", "GET", "http://"+addr+"/x")
+		says(t, output, "200 hello from "+addr, time.Second)
+		_, output = w.act(t, "http", "HEAD", "http://"+addr+"/x")
+		says(t, output, "200", time.Second)
+		for _, method := range []string{"POST", "PUT", "DELETE", "PATCH"} {
+			_, output = w.act(t, "http", method, "http://"+addr+"/x", "body")
+			says(t, output, "403 pilot: only GET, HEAD and OPTIONS", time.Second)
+		}
+		_, output = w.act(t, "http", "GET", "http://"+addr+"/x", "body")
+		says(t, output, "403 pilot: a request with a body", time.Second)
+		_, output = w.act(t, "http", "GET", "https://"+addr+"/x")
+		says(t, output, "connection reset", time.Second)
+		_, output = w.act(t, "http", "GET", "http://"+addr+"/large")
+		if !strings.HasPrefix(output, "200 ") || len(output) < 3<<20 {
+			t.Errorf("%d bytes of an answer", len(output))
+		}
+		want := "GET " + addr + "/x , HEAD " + addr + "/x , GET " + addr + "/large "
+		if got := strings.Join(s.requests(), ", "); got != want {
+			t.Errorf("outside saw %q, want %q", got, want)
+		}
+		denied := map[string]bool{}
+		for _, a := range w.Attempts(w.began) {
+			if a.Denied() {
+				denied[a.Op+" "+a.Answer] = true
+			}
+			if a.PID == 0 || a.Target != "tcp "+addr {
+				t.Errorf("attempt %+v", a)
+			}
+		}
+		for _, want := range []string{"http POST 403: only GET, HEAD and OPTIONS are passed on", "tls ECONNRESET: TLS cannot be looked into"} {
+			if !denied[want] {
+				t.Errorf("%q is not among %v", want, denied)
+			}
+		}
+	}
+}
+
+// TestPrivReadNobody reads from a peer that is not there.
+func TestPrivReadNobody(t *testing.T) {
+	w := newWorld(t, model.EgressRule{Peer: outside4 + ":9", Policy: "allow-read"})
+	_, output := w.act(t, "http", "GET", "http://"+outside4+":9/")
+	says(t, output, "502 pilot: connection refused", time.Second)
+	if list := w.wait(t, 2); !list[1].Denied() || list[1].Answer != "502: connection refused" {
+		t.Errorf("attempts %+v", list)
+	}
+}
+
+func TestPrivRefuseRun(t *testing.T) {
+	w := newWorld(t, model.EgressRule{Peer: "10.0.0.0/8", Policy: "refuse-run"})
+	select {
+	case <-w.Refused():
+		t.Fatal("refused before anything was tried")
+	default:
+	}
+	pid, output := w.act(t, "dial", "tcp4", "10.0.0.7:443")
+	says(t, output, "no route to host", quick)
+	w.want(t, pid, "connect", "tcp 10.0.0.7:443", model.AnswerRefused)
+	select {
+	case <-w.Refused():
+	case <-time.After(time.Second):
+		t.Error("nobody was told")
+	}
+}
+
+func TestPrivResolve(t *testing.T) {
+	for name, server := range map[string][2]string{
+		"local udp": {"udp", "127.0.0.53:53"}, "local tcp": {"tcp", "127.0.0.53:53"},
+		"outside udp": {"udp", "10.255.255.53:53"}, "outside tcp": {"tcp", "10.255.255.53:53"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			_, output := w.act(t, "resolve", server[0], server[1], "node1.example")
+			says(t, output, ownAddr, quick)
+			if list := w.Attempts(w.began); len(list) > 0 {
+				t.Errorf("attempts %+v", list)
+			}
+			pid, output := w.act(t, "resolve", server[0], server[1], "db.example.")
+			says(t, output, "error: lookup db.example", 2*quick) // several questions
+			w.want(t, pid, "resolve", "db.example", "REFUSED")
+		})
+	}
+}
+
+// TestPrivResolveC asks as C programs do, with the host's own files.
+func TestPrivResolveC(t *testing.T) {
+	if _, err := exec.LookPath("getent"); err != nil {
+		t.Skip(err)
+	}
+	w := newWorld(t)
+	w.cfg.Host.Servers = append(w.cfg.Host.Servers, ReadHost(t.Context(), nil, nil).Servers...)
+	began := time.Now()
+	_, output := w.run(t, "getent", "hosts", "db.example")
+	if took := time.Since(began); took > time.Second || output != "" {
+		t.Errorf("getent says %q after %v", output, took)
+	}
+	list := w.wait(t, 1)
+	if a := list[0]; a.Op != "resolve" || a.Target != "db.example" || a.Process != "getent hosts db.example" {
+		t.Errorf("attempts %+v", list)
+	}
+}
+
+// TestPrivAsk has a query passed on to a real name server.
+func TestPrivAsk(t *testing.T) {
+	network(t)
+	answers := netip.MustParseAddr("192.0.2.99")
+	c, err := net.ListenPacket("udp", outside4+":53")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	go func() {
+		buf := make([]byte, 1500)
+		for {
+			n, from, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if q, err := parseQuestion(buf[:n]); err == nil {
+				_, _ = c.WriteTo(q.answer(rcodeOK, []netip.Addr{answers}), from)
+			}
+		}
+	}()
+	w := newWorld(t, model.EgressRule{Peer: outside4 + ":53", Policy: "allow-read"})
+	pid, output := w.act(t, "resolve", "udp", outside4+":53", "db.example.")
+	says(t, output, answers.String(), time.Second)
+	w.want(t, pid, "resolve", "db.example", model.AnswerRead)
+}
+
+// TestPrivFlood sends faster than processes can be found.
+func TestPrivFlood(t *testing.T) {
+	w := newWorld(t)
+	for i := range 300 {
+		dst := netip.AddrPortFrom(netip.MustParseAddr("10.0.0.7"), uint16(1000+i))
+		p, _ := parse(segment(netip.MustParseAddrPort(ownAddr+":9999"), dst, flagSYN, 1, ""))
+		w.handle(&p, sender{})
+	}
+	if list := w.Attempts(w.began); len(list) != 300 || list[0].PID != 0 {
+		t.Errorf("%d attempts", len(list))
+	}
+}
+
+// TestPrivRulesUnresolved refuses what cannot be told apart.
+func TestPrivRulesUnresolved(t *testing.T) {
+	network(t)
+	rules, refusals, err := Rules(t.Context(), []model.EgressRule{
+		{Peer: "localhost", Policy: "deny"}, {Peer: "nobody.rule.invalid", Policy: "stub"}, {Peer: "nobody.rule.invalid", Policy: "allow-read"},
+	})
+	if err != nil || len(refusals) != 1 || refusals[0].Kind != "nobody.rule.invalid" || len(rules) != 3 || len(rules[0].Addrs) == 0 {
+		t.Errorf("got %+v, %+v, %v", rules, refusals, err)
+	}
+	if _, _, err := Rules(t.Context(), []model.EgressRule{{Peer: "a b", Policy: "deny"}}); err == nil {
+		t.Error("a wrong peer is accepted")
+	}
+	if _, _, err := Rules(t.Context(), []model.EgressRule{{Peer: "a", Policy: "allow"}}); err == nil {
+		t.Error("a wrong policy is accepted")
+	}
+}
+
+// TestPrivHost knows the host by its names, and no one else.
+func TestPrivHost(t *testing.T) {
+	network(t)
+	own := netip.MustParseAddr(ownAddr)
+	h := ReadHost(t.Context(), []netip.Addr{own}, []string{"localhost", "other.rule.invalid", ownAddr, outside4})
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(h.Names["localhost"]) == 0 || len(h.Names[strings.ToLower(name)]) == 0 || len(h.Servers) == 0 {
+		t.Errorf("got %+v", h)
+	}
+	if _, known := h.Names["other.rule.invalid"]; known || len(h.Names[outside4]) > 0 || !slices.Equal(h.Names[ownAddr], []netip.Addr{own}) {
+		t.Errorf("got %+v", h)
+	}
+}
+
+func TestPrivTouching(t *testing.T) {
+	network(t)
+	_, addr := serve(t, outside4)
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	rules, _, err := Rules(t.Context(), []model.EgressRule{{Peer: addr, Policy: "refuse-run"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	self := os.Getpid()
+	// Both ends are ours: a connection inside the cluster.
+	if got, err := Touching([]int{self}, rules); err != nil || len(got) != 0 {
+		t.Errorf("got %v, %v", got, err)
+	}
+	child := exec.Command("sleep", "60")
+	f, err := c.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	child.ExtraFiles = append(child.ExtraFiles, f)
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = child.Process.Kill(); _ = child.Wait() }()
+	got, err := Touching([]int{child.Process.Pid}, rules)
+	if err != nil || len(got) != 1 || got[0].Peer.String() != addr || got[0].PID != child.Process.Pid {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if got, err := Touching([]int{child.Process.Pid}, nil); err != nil || got != nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
