@@ -73,33 +73,36 @@ type Gateway struct {
 }
 
 // Start puts a gateway at the edge of a world that does not run yet.
-func Start(cfg Config) (g *Gateway, err error) {
-	g = &Gateway{
+func Start(cfg Config) (*Gateway, error) {
+	g := &Gateway{
 		cfg: cfg, space: osthread.New(), record: newRecord(),
 		local: map[netip.Addr]bool{}, work: make(chan packet, 256), recent: map[route]seen{},
 		stubs: newStubNames(), asked: make(chan struct{}, 64), refused: make(chan struct{}), open: map[closer]bool{},
 	}
-	defer func() {
-		if err != nil {
-			g.Close()
-		}
-	}()
-	if g.owners, err = newOwners(cfg.Init, cfg.Members); err != nil {
+	if err := g.start(); err != nil {
+		g.Close()
 		return nil, err
 	}
-	if err := g.space.Do(func() error { return sys.Enter(cfg.Init, sys.NewNet) }); err != nil {
-		return nil, fmt.Errorf("enter network namespace: %w", err)
+	return g, nil
+}
+
+func (g *Gateway) start() (err error) {
+	if g.owners, err = newOwners(g.cfg.Init, g.cfg.Members); err != nil {
+		return err
+	}
+	if err := g.space.Do(func() error { return sys.Enter(g.cfg.Init, sys.NewNet) }); err != nil {
+		return fmt.Errorf("enter network namespace: %w", err)
 	}
 	if err := g.space.Do(g.buildDevice); err != nil {
-		return nil, err
+		return err
 	}
 	g.startProxy()
 	if err := g.space.Do(g.listen); err != nil {
-		return nil, err
+		return err
 	}
 	g.wg.Go(g.readPackets)
 	g.wg.Go(g.handlePackets)
-	return g, nil
+	return nil
 }
 
 // Attempts returns what was tried so far, by the time since the world was
