@@ -159,7 +159,8 @@ func (g *Gateway) Close() {
 }
 
 // listen makes the sockets that answer: one for redirected connections of each
-// family, and the name servers that the world has an address of.
+// family, the name servers that the world has an address of, and services of the
+// host.
 func (g *Gateway) listen() error {
 	g.nat = newNAT()
 	for _, router := range []netip.Addr{router4, router6} {
@@ -177,6 +178,11 @@ func (g *Gateway) listen() error {
 	for _, server := range g.nameServers() {
 		if err := g.serveNames(server); err != nil {
 			return fmt.Errorf("name server %s: %w", server, err)
+		}
+	}
+	for _, at := range g.cfg.Host.Services {
+		if err := g.standIn(at); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -377,6 +377,51 @@ func TestPrivHost(t *testing.T) {
 	}
 }
 
+// TestPrivServices stands in for what the host has and the world lacks.
+func TestPrivServices(t *testing.T) {
+	network(t)
+	var at []netip.AddrPort
+	for _, addr := range []string{"127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"} {
+		kind := "tcp"
+		if addr == "0.0.0.0:0" {
+			kind = "tcp4"
+		}
+		l, err := net.Listen(kind, addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		at = append(at, l.Addr().(*net.TCPAddr).AddrPort())
+	}
+	found, err := Services(os.Getpid(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range at {
+		if !slices.Contains(found, a) {
+			t.Errorf("%s is not among %v", a, found)
+		}
+	}
+	if mine, err := Services(os.Getpid(), []int{os.Getpid()}); err != nil || len(mine) > 0 {
+		t.Errorf("members' own: %v, %v", mine, err)
+	}
+	w := newWorldOf(t, Host{Services: append(found, netip.MustParseAddrPort("192.0.2.1:80"))},
+		model.EgressRule{Peer: at[2].String(), Policy: "stub", Reply: "hello"}, model.EgressRule{Peer: at[3].Addr().String(), Policy: "refuse-run"})
+	port := func(i int) string { return strconv.Itoa(int(at[i].Port())) }
+	for _, addr := range []string{"127.0.0.1:" + port(0), ownAddr + ":" + port(1), "127.0.0.1:" + port(3), "[::1]:" + port(3)} {
+		_, output := w.act(t, "dial", "tcp", addr, "x")
+		says(t, output, "connection reset", soon)
+	}
+	_, output := w.act(t, "dial", "tcp", at[2].String())
+	says(t, output, "hello", 5*time.Second)
+	list := w.wait(t, 5)
+	for i, want := range []string{"127.0.0.1:" + port(0), ownAddr + ":" + port(1), "127.0.0.1:" + port(3), "[::1]:" + port(3), at[2].String()} {
+		if a := list[i]; a.Target != "tcp "+want || a.Denied() != (i < 4) || a.PID == 0 || a.Op != "connect" {
+			t.Errorf("attempt %+v, want %s", a, want)
+		}
+	}
+}
+
 func TestPrivTouching(t *testing.T) {
 	network(t)
 	_, addr := serve(t, outside4)

@@ -53,9 +53,11 @@ func visit(method, url string) {
 // An internet is what is outside of the cluster.
 type internet struct {
 	echo, web string // addresses
-	mu        sync.Mutex
-	requests  []string // to web
-	accepted  int      // by echo
+	local     string // that of web on the loopback device
+
+	mu       sync.Mutex // guards what follows
+	requests []string   // to web
+	accepted int        // by echo
 }
 
 func (n *internet) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
@@ -69,7 +71,7 @@ func (n *internet) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 func newInternet(t *testing.T, s *scene) *internet {
 	t.Helper()
 	n := &internet{}
-	var echo, web net.Listener
+	var echo, web, local net.Listener
 	err := s.space.Do(func() (err error) {
 		lo, err := netlink.LinkByName("lo")
 		if err != nil {
@@ -91,15 +93,19 @@ func newInternet(t *testing.T, s *scene) *internet {
 		if echo, err = net.Listen("tcp", elsewhere+":0"); err != nil {
 			return err
 		}
-		web, err = net.Listen("tcp", elsewhere+":0")
+		if web, err = net.Listen("tcp", elsewhere+":0"); err != nil {
+			return err
+		}
+		local, err = net.Listen("tcp", "127.0.0.1:0")
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.echo, n.web = echo.Addr().String(), web.Addr().String()
+	n.echo, n.web, n.local = echo.Addr().String(), web.Addr().String(), local.Addr().String()
 	server := &http.Server{Handler: n}
 	go server.Serve(web)
+	go server.Serve(local)
 	t.Cleanup(func() { _, _ = echo.Close(), server.Close() })
 	go func() {
 		for {
@@ -167,6 +173,8 @@ func TestPrivEgress(t *testing.T) {
 		{"read", get("GET", n.web), rule(n.web, "allow-read"), model.Pass, "", "tcp " + n.web + " http GET by visitor: read", []string{"GET /x"}},
 		{"written", get("POST", n.web), rule(n.web, "allow-read"), model.Unknown, "tried to use http POST with tcp " + n.web,
 			"tcp " + n.web + " http POST by visitor: 403: only GET, HEAD and OPTIONS are passed on", nil},
+		{"needed of the host", get("GET", n.local), nil, model.Unknown, "tried to connect to tcp " + n.local, "tcp " + n.local + " connect by visitor: ECONNRESET", nil},
+		{"read of the host", get("GET", n.local), rule(n.local, "allow-read"), model.Pass, "", "tcp " + n.local + " http GET by visitor: read", []string{"GET /x"}},
 		{"forbidden", get("GET", nowhere), rule(nowhere, "refuse-run"), model.Unknown, "no run may touch it", "tcp " + nowhere + " connect by visitor: refuse-run", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
