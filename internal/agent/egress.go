@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 
 	"github.com/pilotexec/pilot/internal/egress"
 	"github.com/pilotexec/pilot/internal/model"
@@ -17,9 +18,6 @@ func (r *run) checkEgress(ctx context.Context) (refusals []model.Refusal, err er
 	if r.rules, refusals, err = egress.Rules(ctx, r.spec.Egress); err != nil {
 		return nil, &model.UsageError{Err: err}
 	}
-	if err := r.readHost(ctx); err != nil {
-		return nil, err
-	}
 	var pids []int
 	names := map[int]string{}
 	for _, m := range r.spec.Members {
@@ -27,6 +25,9 @@ func (r *run) checkEgress(ctx context.Context) (refusals []model.Refusal, err er
 			pids = append(pids, m.PID)
 			names[m.PID] = m.Name
 		}
+	}
+	if err := r.readHost(ctx, pids); err != nil {
+		return nil, err
 	}
 	touching, err := egress.Touching(pids, r.rules)
 	if err != nil {
@@ -42,8 +43,9 @@ func (r *run) checkEgress(ctx context.Context) (refusals []model.Refusal, err er
 	return refusals, nil
 }
 
-// readHost finds out by which names members know each other.
-func (r *run) readHost(ctx context.Context) error {
+// readHost finds out by which names members know each other, and what listens
+// on the host beside them.
+func (r *run) readHost(ctx context.Context, members []int) error {
 	addresses, err := hostAddresses()
 	if err != nil {
 		return err
@@ -59,7 +61,8 @@ func (r *run) readHost(ctx context.Context) error {
 		args = append(args, m.Args...)
 	}
 	r.host = egress.ReadHost(ctx, own, egress.Mentioned(args))
-	return nil
+	r.host.Services, err = egress.Services(os.Getpid(), members)
+	return err
 }
 
 // guard puts a gateway at the edge of a world that is not released yet. Where the

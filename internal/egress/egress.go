@@ -73,33 +73,36 @@ type Gateway struct {
 }
 
 // Start puts a gateway at the edge of a world that does not run yet.
-func Start(cfg Config) (g *Gateway, err error) {
-	g = &Gateway{
+func Start(cfg Config) (*Gateway, error) {
+	g := &Gateway{
 		cfg: cfg, space: osthread.New(), record: newRecord(),
 		local: map[netip.Addr]bool{}, work: make(chan packet, 256), recent: map[route]seen{},
 		stubs: newStubNames(), asked: make(chan struct{}, 64), refused: make(chan struct{}), open: map[closer]bool{},
 	}
-	defer func() {
-		if err != nil {
-			g.Close()
-		}
-	}()
-	if g.owners, err = newOwners(cfg.Init, cfg.Members); err != nil {
+	if err := g.start(); err != nil {
+		g.Close()
 		return nil, err
 	}
-	if err := g.space.Do(func() error { return sys.Enter(cfg.Init, sys.NewNet) }); err != nil {
-		return nil, fmt.Errorf("enter network namespace: %w", err)
+	return g, nil
+}
+
+func (g *Gateway) start() (err error) {
+	if g.owners, err = newOwners(g.cfg.Init, g.cfg.Members); err != nil {
+		return err
+	}
+	if err := g.space.Do(func() error { return sys.Enter(g.cfg.Init, sys.NewNet) }); err != nil {
+		return fmt.Errorf("enter network namespace: %w", err)
 	}
 	if err := g.space.Do(g.buildDevice); err != nil {
-		return nil, err
+		return err
 	}
 	g.startProxy()
 	if err := g.space.Do(g.listen); err != nil {
-		return nil, err
+		return err
 	}
 	g.wg.Go(g.readPackets)
 	g.wg.Go(g.handlePackets)
-	return g, nil
+	return nil
 }
 
 // Attempts returns what was tried so far, by the time since the world was
@@ -156,7 +159,8 @@ func (g *Gateway) Close() {
 }
 
 // listen makes the sockets that answer: one for redirected connections of each
-// family, and the name servers that the world has an address of.
+// family, the name servers that the world has an address of, and services of the
+// host.
 func (g *Gateway) listen() error {
 	g.nat = newNAT()
 	for _, router := range []netip.Addr{router4, router6} {
@@ -174,6 +178,11 @@ func (g *Gateway) listen() error {
 	for _, server := range g.nameServers() {
 		if err := g.serveNames(server); err != nil {
 			return fmt.Errorf("name server %s: %w", server, err)
+		}
+	}
+	for _, at := range g.cfg.Host.Services {
+		if err := g.standIn(at); err != nil {
+			return err
 		}
 	}
 	return nil

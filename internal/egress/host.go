@@ -24,6 +24,8 @@ type Host struct {
 	Servers []netip.Addr
 	// Names are those of the host itself, and so of the members.
 	Names map[string][]netip.Addr
+	// Services are where programs that are no members listen, see [Services].
+	Services []netip.AddrPort
 }
 
 // ReadHost reads the host's files, and resolves the names in mentioned as the

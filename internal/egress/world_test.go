@@ -192,6 +192,14 @@ type world struct {
 // newWorld starts a world with the host's addresses and a gateway by rules.
 func newWorld(t *testing.T, rules ...model.EgressRule) *world {
 	t.Helper()
+	return newWorldOf(t, Host{
+		Servers: []netip.Addr{netip.MustParseAddr("127.0.0.53"), netip.MustParseAddr("10.255.255.53")},
+		Names:   map[string][]netip.Addr{"node1.example": {netip.MustParseAddr(ownAddr)}},
+	}, rules...)
+}
+
+func newWorldOf(t *testing.T, host Host, rules ...model.EgressRule) *world {
+	t.Helper()
 	network(t)
 	w := &world{dir: t.TempDir(), began: time.Now()}
 	var err error
@@ -213,10 +221,6 @@ func newWorld(t *testing.T, rules ...model.EgressRule) *world {
 	list, refusals, err := Rules(t.Context(), rules)
 	if err != nil || len(refusals) > 0 {
 		t.Fatal(err, refusals)
-	}
-	host := Host{
-		Servers: []netip.Addr{netip.MustParseAddr("127.0.0.53"), netip.MustParseAddr("10.255.255.53")},
-		Names:   map[string][]netip.Addr{"node1.example": {netip.MustParseAddr(ownAddr)}},
 	}
 	if w.Gateway, err = Start(Config{Init: w.init.PID(), Rules: list, Host: host}); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"github.com/pilotexec/pilot/internal/agent"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // elsewhere is an address that no interface of a scene has: programs of the
@@ -52,9 +53,11 @@ func visit(method, url string) {
 // An internet is what is outside of the cluster.
 type internet struct {
 	echo, web string // addresses
-	mu        sync.Mutex
-	requests  []string // to web
-	accepted  int      // by echo
+	local     string // that of web on the loopback device
+
+	mu       sync.Mutex // guards what follows
+	requests []string   // to web
+	accepted int        // by echo
 }
 
 func (n *internet) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
@@ -68,7 +71,7 @@ func (n *internet) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 func newInternet(t *testing.T, s *scene) *internet {
 	t.Helper()
 	n := &internet{}
-	var echo, web net.Listener
+	var echo, web, local net.Listener
 	err := s.space.Do(func() (err error) {
 		lo, err := netlink.LinkByName("lo")
 		if err != nil {
@@ -90,15 +93,19 @@ func newInternet(t *testing.T, s *scene) *internet {
 		if echo, err = net.Listen("tcp", elsewhere+":0"); err != nil {
 			return err
 		}
-		web, err = net.Listen("tcp", elsewhere+":0")
+		if web, err = net.Listen("tcp", elsewhere+":0"); err != nil {
+			return err
+		}
+		local, err = net.Listen("tcp", "127.0.0.1:0")
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.echo, n.web = echo.Addr().String(), web.Addr().String()
+	n.echo, n.web, n.local = echo.Addr().String(), web.Addr().String(), local.Addr().String()
 	server := &http.Server{Handler: n}
 	go server.Serve(web)
+	go server.Serve(local)
 	t.Cleanup(func() { _, _ = echo.Close(), server.Close() })
 	go func() {
 		for {
@@ -119,7 +126,7 @@ func newInternet(t *testing.T, s *scene) *internet {
 func (o *outcome) pilot(ctx context.Context, req request) {
 	spec := *req.Run
 	spec.Members, spec.Env, spec.Dir = req.Members, os.Environ(), "/"
-	spec.MaxPause, spec.Timeout, spec.Settle = 500*time.Millisecond, patience, 300*time.Millisecond
+	spec.MaxPause, spec.Timeout, spec.Settle = 500*time.Millisecond, patience, time.Second
 	r, err := agent.Engine{}.Run(ctx, spec, filepath.Join(req.Dir, "run"), func(string, string) {})
 	if err != nil {
 		o.problem("%v", err)
@@ -166,6 +173,8 @@ func TestPrivEgress(t *testing.T) {
 		{"read", get("GET", n.web), rule(n.web, "allow-read"), model.Pass, "", "tcp " + n.web + " http GET by visitor: read", []string{"GET /x"}},
 		{"written", get("POST", n.web), rule(n.web, "allow-read"), model.Unknown, "tried to use http POST with tcp " + n.web,
 			"tcp " + n.web + " http POST by visitor: 403: only GET, HEAD and OPTIONS are passed on", nil},
+		{"needed of the host", get("GET", n.local), nil, model.Unknown, "tried to connect to tcp " + n.local, "tcp " + n.local + " connect by visitor: ECONNRESET", nil},
+		{"read of the host", get("GET", n.local), rule(n.local, "allow-read"), model.Pass, "", "tcp " + n.local + " http GET by visitor: read", []string{"GET /x"}},
 		{"forbidden", get("GET", nowhere), rule(nowhere, "refuse-run"), model.Unknown, "no run may touch it", "tcp " + nowhere + " connect by visitor: refuse-run", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -184,23 +193,8 @@ func TestPrivEgress(t *testing.T) {
 			if !slices.ContainsFunc(v.Effects, func(e model.Effect) bool { return e.Sign == "!" && plain(e) == c.effect }) {
 				t.Errorf("effects %+v, want %q", v.Effects, c.effect)
 			}
-			// What the member does by itself is in both worlds, and no effect.
-			background := model.Attempt{Member: "outside", Op: "connect", Target: "tcp " + n.echo, Answer: "EHOSTUNREACH"}
-			for _, w := range []model.World{o.Report.Trial, o.Report.Control} {
-				if !slices.ContainsFunc(w.Attempts, func(a model.Attempt) bool {
-					return a.Member == background.Member && a.Op == background.Op && a.Target == background.Target &&
-						a.Answer == background.Answer && a.PID == s.members[0].PID
-				}) {
-					t.Errorf("%s: attempts %+v, want %+v", w.Name, w.Attempts, background)
-				}
-				if len(w.Incomplete) > 0 {
-					t.Errorf("%s is incomplete: %q", w.Name, w.Incomplete)
-				}
-			}
-			if !slices.ContainsFunc(v.Findings, func(f model.Finding) bool {
-				return f.Rule == "blocked" && f.Severity == model.Warning && f.Member == "outside" && f.Control == "tried there too"
-			}) {
-				t.Errorf("findings %+v", v.Findings)
+			if c.name != "forbidden" { // which may end before the member tries anything
+				wantBackground(t, o.Report, s.members[0].PID, n.echo)
 			}
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -221,6 +215,57 @@ func TestPrivEgress(t *testing.T) {
 	}
 	if sent := wireless(s); sent != "" {
 		t.Error(sent)
+	}
+}
+
+// wantBackground wants that what member pid does by itself is seen in both
+// worlds, and is no effect of the action.
+func wantBackground(t *testing.T, r *model.Report, pid int, addr string) {
+	t.Helper()
+	for _, w := range []model.World{r.Trial, r.Control} {
+		if !slices.ContainsFunc(w.Attempts, func(a model.Attempt) bool {
+			return a.Member == "outside" && a.PID == pid && a.Op == "connect" && a.Target == "tcp "+addr && a.Answer == "EHOSTUNREACH"
+		}) {
+			t.Errorf("%s: attempts %+v, none by the member to %s", w.Name, w.Attempts, addr)
+		}
+		if len(w.Incomplete) > 0 {
+			t.Errorf("%s is incomplete: %q", w.Name, w.Incomplete)
+		}
+	}
+	if !slices.ContainsFunc(r.Verdict.Findings, func(f model.Finding) bool {
+		return f.Rule == "blocked" && f.Severity == model.Warning && f.Member == "outside" && f.Control == "tried there too"
+	}) {
+		t.Errorf("findings %+v", r.Verdict.Findings)
+	}
+	if slices.ContainsFunc(r.Verdict.Effects, func(e model.Effect) bool { return e.Member == "outside" }) {
+		t.Errorf("effects %+v", r.Verdict.Effects)
+	}
+}
+
+// TestPrivWithoutTUN pilots on a host that has no TUN devices: nothing leaves a
+// world, but nobody can tell what was tried.
+func TestPrivWithoutTUN(t *testing.T) {
+	s := newScene(t)
+	err := s.space.Do(func() error {
+		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+			return err
+		}
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			return err
+		}
+		return unix.Mount("tmpfs", "/dev/net", "tmpfs", 0, "")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.play(t, member{kind: "eventfd"})
+	o := s.agent(t, request{Run: &model.Spec{Action: []string{"true"}}})
+	if o.Report == nil {
+		t.Fatal(o.Problems)
+	}
+	v := o.Report.Verdict
+	if v.Status != model.Unknown || !strings.Contains(v.Reason, "attempts to leave the world by network") || !strings.Contains(v.Reason, "/dev/net/tun") {
+		t.Errorf("verdict %s: %s", v.Status, v.Reason)
 	}
 }
 

@@ -5,6 +5,11 @@ package osthread
 
 import "runtime"
 
+// The main goroutine keeps the leading thread, whose namespaces /proc shows as
+// those of the process: were a Thread to run there and leave them, the agent
+// would look like a process of a world, to itself and to others.
+func init() { runtime.LockOSThread() }
+
 // A Thread executes functions one at a time, all on the same OS thread.
 type Thread struct {
 	requests chan func()
