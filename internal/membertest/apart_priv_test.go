@@ -79,7 +79,7 @@ func TestPrivApartDoctor(t *testing.T) {
 	id.Apart = true
 	s := stage(t, member{"member", id}, member{"member", id})
 	o := s.agent(t, request{Doctor: true})
-	if len(o.refusals()) == 0 || !strings.Contains(o.refusals()[0].Why, "not all members are in the same") {
+	if len(o.refusals()) == 0 || !strings.Contains(o.refusals()[0].Why, "than other members") {
 		t.Errorf("two: %+v %v", o.refusals(), o.Problems)
 	}
 	s.members = s.members[:1]
@@ -87,4 +87,15 @@ func TestPrivApartDoctor(t *testing.T) {
 	if len(o.refusals()) > 0 || len(o.Problems) > 0 || len(o.Diagnoses) != 1 || o.Diagnoses[0].DataBytes == 0 {
 		t.Errorf("one: %+v %v", o.Diagnoses, o.Problems)
 	}
+}
+
+// TestPrivContainer refuses number 1 of a container, for the reasons that there are.
+func TestPrivContainer(t *testing.T) {
+	s := stage(t, member{"member", victim.Identity{Container: true}})
+	o := s.agent(t, request{Doctor: true})
+	got := o.refusals()
+	if len(o.Problems) > 0 || len(got) != 2 || got[0].Kind != "pid" || !strings.Contains(got[0].Why, "as number 1:") || got[1].Kind != "user" {
+		t.Errorf("refused: %+v %v", got, o.Problems)
+	}
+	s.wantAlive(t)
 }
