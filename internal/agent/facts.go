@@ -107,6 +107,9 @@ func examineOne(m model.Member, mounts uint64) (f facts, err error) {
 	}
 	f.State, f.ParentPID = status.State, status.PPID
 	f.Seccomp = status.Seccomp
+	if n := len(status.NSpid); n > 0 {
+		f.Number = status.NSpid[n-1]
+	}
 	f.Shadow = strings.Contains(status.ThreadFeatures, "shstk")
 	f.Resident = status.Resident
 	if f.TIDs, err = procfs.Tasks(m.PID); err != nil {

@@ -12,11 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readNewcomers reads the credentials of threads that were born since the
-// survey. They are stopped now.
-func (p *Process) readNewcomers() error {
+// readCredentials reads those of the first thread as they are in the pause: a
+// program that gives up rights does it there. Of the others it reads those that
+// were born since the survey.
+func (p *Process) readCredentials() error {
 	for _, t := range p.Threads {
-		if _, known := p.Status[t.TID]; known {
+		if _, known := p.Status[t.TID]; known && t.TID != p.Member.PID {
 			continue
 		}
 		s, err := procfs.ReadTaskStatus(p.Member.PID, t.TID)

@@ -237,7 +237,7 @@ func (t *taking) read(deadline time.Time) error {
 		if p.Threads, err = p.Origin.Capture(); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
-		if err := p.readNewcomers(); err != nil {
+		if err := p.readCredentials(); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
 		if time.Now().After(deadline) {

@@ -3,8 +3,11 @@
 package membertest
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +15,7 @@ import (
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/victim"
+	"golang.org/x/sys/unix"
 )
 
 // TestPrivApart runs an action on a member whose files, network and host name
@@ -79,12 +83,78 @@ func TestPrivApartDoctor(t *testing.T) {
 	id.Apart = true
 	s := stage(t, member{"member", id}, member{"member", id})
 	o := s.agent(t, request{Doctor: true})
-	if len(o.refusals()) == 0 || !strings.Contains(o.refusals()[0].Why, "not all members are in the same") {
+	if len(o.refusals()) == 0 || !strings.Contains(o.refusals()[0].Why, "than other members") {
 		t.Errorf("two: %+v %v", o.refusals(), o.Problems)
 	}
 	s.members = s.members[:1]
 	o = s.agent(t, request{Doctor: true})
 	if len(o.refusals()) > 0 || len(o.Problems) > 0 || len(o.Diagnoses) != 1 || o.Diagnoses[0].DataBytes == 0 {
 		t.Errorf("one: %+v %v", o.Diagnoses, o.Problems)
+	}
+}
+
+// TestPrivContainer refuses number 1 of a container, for the reasons that there are.
+func TestPrivContainer(t *testing.T) {
+	s := stage(t, member{"member", victim.Identity{Container: true}})
+	o := s.agent(t, request{Doctor: true})
+	got := o.refusals()
+	if len(o.Problems) > 0 || len(got) != 2 || got[0].Kind != "pid" || !strings.Contains(got[0].Why, "as number 1:") || got[1].Kind != "user" {
+		t.Errorf("refused: %+v %v", got, o.Problems)
+	}
+	s.wantAlive(t)
+}
+
+// TestPrivApartKilled kills the agent outside, and then the one inside, in the
+// middle of a run. Neither goes on without the other, nor harms production.
+func TestPrivApartKilled(t *testing.T) {
+	id := ordinary()
+	id.Apart = true
+	for _, outside := range []bool{true, false} {
+		t.Run(fmt.Sprintf("outside %v", outside), func(t *testing.T) {
+			s := stage(t, member{"member", id})
+			input, err := json.Marshal(request{
+				Members: s.members, Dir: filepath.Join(s.dir, "fork"), Action: []string{"/bin/sleep", "60"},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			cmd := exec.Command("/proc/self/exe")
+			cmd.Args, cmd.Stdin, cmd.Stdout = []string{agentName}, bytes.NewReader(input), &out
+			if err := s.space.Do(cmd.Start); err != nil {
+				t.Fatal(err)
+			}
+			inner := 0
+			waitFor(t, "the agent inside begins", func() bool {
+				children, _ := procfs.Children(cmd.Process.Pid)
+				for _, pid := range children {
+					if args, _ := procfs.Cmdline(pid); len(args) == 1 && args[0] == "pilot-agent-inside" {
+						inner = pid
+					}
+				}
+				return inner != 0
+			})
+			waitFor(t, "worlds run", func() bool { // the init of each, and later its phantom
+				children, _ := procfs.Children(inner)
+				return len(children) >= 2
+			})
+			if outside {
+				_ = cmd.Process.Kill()
+			} else if err := unix.Kill(inner, unix.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			waitFor(t, "the agent inside ends", func() bool {
+				st, err := procfs.ReadStatus(inner)
+				return err != nil || strings.HasPrefix(st.State, "Z")
+			})
+			if !outside && !strings.Contains(out.String(), "ended without a report") && !strings.Contains(out.String(), "killed") {
+				t.Errorf("the agent outside says %s", out.String())
+			}
+			s.wantAlive(t)
+			waitFor(t, "its helper ends", func() bool {
+				return procfs.Tracer(s.members[0].PID) == 0
+			})
+		})
 	}
 }

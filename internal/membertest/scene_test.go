@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -183,6 +184,13 @@ func (s *scene) start(t *testing.T, i int, m member) {
 	cmd := &exec.Cmd{
 		Path: s.binary, Args: []string{victim.LaunchName, string(id), m.kind, data},
 		Stdout: output, Stderr: output, Dir: "/",
+	}
+	if m.id.Container {
+		root := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET,
+			UidMappings: root, GidMappings: root,
+		}
 	}
 	if err := s.space.Do(cmd.Start); err != nil {
 		t.Fatal(err)

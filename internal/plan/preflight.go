@@ -24,7 +24,9 @@ type ProcessFacts struct {
 	Credentials []Credentials
 	Shadow      bool // shadow stacks are in use
 	// Foreign are the namespaces that are not the agent's.
-	Foreign     []string
+	Foreign []string
+	// Number is the process's own, in its pid namespace.
+	Number      int
 	Root        string
 	TIDs        []int
 	Resident    int64

@@ -12,20 +12,6 @@ const lowestTID = 33
 
 const shadowHint = "start it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off"
 
-// foreign says why a member in another namespace than the agent is refused. The
-// agent joins mount and network namespaces where all members have the same.
-var foreign = map[string]string{
-	"mnt":  "is in another mnt namespace than pilot, and not all members are in the same",
-	"net":  "is in another net namespace than pilot, and not all members are in the same",
-	"pid":  "is in another pid namespace than pilot: the numbers that it knows are others, and as a rule too low for a world",
-	"user": "is in another user namespace than pilot: a world would have to be made by a process inside of that",
-}
-
-var foreignHints = map[string]string{
-	"mnt": "pilot members of one service or container at a time", "net": "pilot members of one service or container at a time",
-	"pid": "run pilot inside the same container", "user": "run pilot inside the same container",
-}
-
 type refuseFunc func(object, kind, why, hint string)
 
 func (f ProcessFacts) refuseProcess(refuse refuseFunc) {
@@ -50,9 +36,7 @@ func (f ProcessFacts) refuseProcess(refuse refuseFunc) {
 	if f.Root != "/" && f.Root != "" {
 		refuse("root "+f.Root, "chroot", "has another root directory", "")
 	}
-	for _, ns := range f.Foreign {
-		refuse("namespace", ns, foreign[ns], foreignHints[ns])
-	}
+	f.refuseForeign(refuse)
 	f.refuseCredentials(refuse)
 	if low := slices.Min(append(slices.Clone(f.TIDs), lowestTID)); low < lowestTID {
 		refuse("thread", fmt.Sprintf("tid %d", low), fmt.Sprintf("thread numbers below %d are taken in a world", lowestTID),

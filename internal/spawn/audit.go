@@ -41,14 +41,22 @@ func (w *World) Audit() error {
 		if err == nil {
 			err = auditProgram(ph.process, ph.lead.PID)
 		}
-		if err == nil {
-			err = auditCredentials(ph)
-		}
 		if err != nil && !ph.ended() {
 			return fmt.Errorf("%w: member %s: %w", ErrUnsealed, ph.process.Member.Name, err)
 		}
 	}
 	return nil
+}
+
+// auditBuilt is Audit for a world in which nothing has run yet: each thread must
+// be who its origin is.
+func (w *World) auditBuilt() error {
+	for _, ph := range w.phantoms {
+		if err := auditCredentials(ph); err != nil {
+			return fmt.Errorf("%w: member %s: %w", ErrUnsealed, ph.process.Member.Name, err)
+		}
+	}
+	return w.Audit()
 }
 
 // auditProcess finds what a process has in common with production: an open file
@@ -70,12 +78,13 @@ func auditProcess(pid int, theirs *estate, home map[string]uint64) error {
 			return fmt.Errorf("it is not in the world's %s namespace", ns)
 		}
 	}
-	return auditFilter(pid)
+	return auditPowers(pid)
 }
 
-// auditFilter makes sure that no thread makes calls without the world's filter,
-// and that no program of the host is started for a core dump.
-func auditFilter(pid int) error {
+// auditPowers makes sure that no thread has a capability that reaches out of the
+// world, or makes calls without the world's filter, and that no program of the
+// host is started for a core dump.
+func auditPowers(pid int) error {
 	tids, err := procfs.Tasks(pid)
 	if err != nil {
 		return err
@@ -87,6 +96,10 @@ func auditFilter(pid int) error {
 				continue // it has ended
 			}
 			return err
+		}
+		all := s.CapEff | s.CapPrm | s.CapInh | s.CapAmb | s.CapBnd
+		if extra := all &^ without(all, forbidden); extra != 0 {
+			return fmt.Errorf("thread %d has capabilities %#x", tid, extra)
 		}
 		if s.Seccomp != unix.SECCOMP_MODE_FILTER {
 			return fmt.Errorf("thread %d makes calls without a filter", tid)

@@ -3,6 +3,7 @@
 package spawn
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,7 +11,11 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/tracee"
 	"golang.org/x/sys/unix"
 )
 
@@ -99,5 +104,67 @@ func TestPrivAuditMaps(t *testing.T) {
 	}
 	if err := auditMaps(os.Getpid(), theirs); err == nil {
 		t.Error("the audit did not see a mapping shared with production")
+	}
+}
+
+// TestPrivAuditCredentials plays phantoms that may do more than their origins.
+func TestPrivAuditCredentials(t *testing.T) {
+	privileged(t)
+	child := exec.Command("sleep", "60")
+	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	dropped := osthread.New()
+	defer dropped.Close()
+	if err := dropped.Do(func() error { return errors.Join(sys.DropCaps(forbidden), child.Start()) }); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = child.Process.Kill()
+		_ = child.Wait()
+	}()
+	pid := child.Process.Pid
+	is, err := procfs.ReadStatus(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		origin func(*procfs.Status)
+		want   string
+	}{
+		{"alike", func(*procfs.Status) {}, ""},
+		{"an origin with more", func(s *procfs.Status) { s.CapEff = ^uint64(0) }, ""},
+		{"effective", func(s *procfs.Status) { s.CapEff &^= 1 << unix.CAP_CHOWN }, "capabilities 0x1 "},
+		{"permitted", func(s *procfs.Status) { s.CapPrm = 0 }, "has not"},
+		{"bounding", func(s *procfs.Status) { s.CapBnd &^= 1 << unix.CAP_KILL }, "capabilities 0x20 "},
+		{"another user", func(s *procfs.Status) { s.UIDs = []int{0, 33, 0, 0} }, "user"},
+		{"another group", func(s *procfs.Status) { s.Groups = []int{33, 34} }, "groups"},
+		{"nobody", func(s *procfs.Status) { s.Tgid = 0 }, "no origin"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			origin := is
+			c.origin(&origin)
+			of := &capture.Process{Status: map[int]procfs.Status{origin.Tgid: origin}}
+			err := auditCredentials(&phantom{process: of, lead: &tracee.Puppet{PID: pid}})
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("audit says %v, want %q", err, c.want)
+			}
+		})
+	}
+	// This process has what no phantom may have, whoever has it in production.
+	self, err := procfs.ReadStatus(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := &capture.Process{Status: map[int]procfs.Status{}}
+	tids, err := procfs.Tasks(self.Tgid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tid := range tids {
+		of.Status[tid] = self
+	}
+	err = auditCredentials(&phantom{process: of, lead: &tracee.Puppet{PID: self.Tgid}})
+	if err == nil || !strings.Contains(err.Error(), "reach out of the world") {
+		t.Errorf("audit of all capabilities says %v", err)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
+	"slices"
 
 	"github.com/pilotexec/pilot/internal/capture"
 	"github.com/pilotexec/pilot/internal/model"
@@ -126,31 +126,34 @@ func (ph *phantom) setDumpable() error {
 	return ph.lead.Do(tracee.Sys(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, uint64(ph.process.Dumpable)))
 }
 
-// auditCredentials looks at what the threads of a phantom may do: nothing that
-// their origins may not, and nothing that reaches out of a world.
+// auditCredentials looks at who the threads of a phantom are and what they may
+// do: nothing that their origins may not, and nothing that reaches out of a world.
 func auditCredentials(ph *phantom) error {
 	tids, err := procfs.Tasks(ph.lead.PID)
 	if err != nil {
 		return err
 	}
-	var most uint64
-	for _, s := range ph.process.Status {
-		most |= s.CapPrm | s.CapInh | s.CapAmb
-	}
 	for _, tid := range tids {
 		s, err := procfs.ReadTaskStatus(ph.lead.PID, tid)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-			continue // it has ended
-		}
 		if err != nil {
 			return err
 		}
-		have := s.CapPrm | s.CapEff | s.CapInh | s.CapAmb
-		if extra := have &^ without(most, forbidden); extra != 0 {
-			return fmt.Errorf("thread %d has capabilities %#x that its origin has not, or that reach out of the world", tid, extra)
+		number := s.NSpid[len(s.NSpid)-1]
+		origin, known := ph.process.Status[number]
+		if !known {
+			return fmt.Errorf("thread %d has no origin", number)
 		}
-		if s.CapBnd&^without(^uint64(0), forbidden) != 0 {
-			return fmt.Errorf("thread %d can get capabilities that reach out of the world", tid)
+		if !slices.Equal(s.UIDs, origin.UIDs) || !slices.Equal(s.GIDs, origin.GIDs) || !slices.Equal(s.Groups, origin.Groups) {
+			return fmt.Errorf("thread %d is of user %v, groups %v %v; its origin of %v, %v %v", number,
+				s.UIDs, s.GIDs, s.Groups, origin.UIDs, origin.GIDs, origin.Groups)
+		}
+		for _, set := range [][2]uint64{
+			{s.CapEff, origin.CapEff}, {s.CapPrm, origin.CapPrm}, {s.CapInh, origin.CapInh},
+			{s.CapAmb, origin.CapAmb}, {s.CapBnd, origin.CapBnd},
+		} {
+			if extra := set[0] &^ without(set[1], forbidden); extra != 0 {
+				return fmt.Errorf("thread %d has capabilities %#x that its origin has not, or that reach out of the world", number, extra)
+			}
 		}
 	}
 	return nil

@@ -192,7 +192,7 @@ func (w *World) build() error {
 			return fmt.Errorf("member %s: %w", ph.process.Member.Name, err)
 		}
 	}
-	if err := w.tracer.Do(w.Audit); err != nil {
+	if err := w.tracer.Do(w.auditBuilt); err != nil {
 		return err
 	}
 	return fault.WorldAudited.Hit()
