@@ -3,6 +3,7 @@
 package tracee
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,14 +25,19 @@ func (o *Origin) makeHelper() error {
 	if tid == 0 {
 		return fmt.Errorf("make helper in pid %d: clone made no traced thread", o.PID)
 	}
+	o.helper = tid // from here on Remove must end it
 	if err := waitHalt(tid, time.Now().Add(prepareTimeout)); err != nil {
 		return fmt.Errorf("make helper in pid %d: %w", o.PID, err)
 	}
-	o.helper = tid
 	if err := sys.SetOptions(tid, helperOptions); err != nil {
 		return err
 	}
 	if err := sys.GetRegs(tid, &o.base); err != nil {
+		return err
+	}
+	// Not with the lead's real-time priority, nor with the patience of an idle
+	// task: production waits for this thread, and worlds are forked from it.
+	if err := sys.Ordinary(tid); err != nil {
 		return err
 	}
 	// An own, empty descriptor table: the helper and every clone of it hold no
@@ -44,11 +50,16 @@ func (o *Origin) makeHelper() error {
 
 // Helper makes one system call in the helper thread and returns its result.
 func (o *Origin) Helper(c Call) (int64, error) {
+	return o.HelperUntil(time.Now().Add(prepareTimeout), c)
+}
+
+// HelperUntil is Helper with a deadline. When that passes the call goes on.
+func (o *Origin) HelperUntil(deadline time.Time, c Call) (int64, error) {
 	regs := callRegs(o.base, o.gadgets.Syscall, o.arena+slotExit, c)
 	if err := sys.SetRegs(o.helper, &regs); err != nil {
 		return 0, err
 	}
-	if _, err := o.step(o.helper); err != nil {
+	if _, err := o.step(o.helper, deadline); err != nil {
 		return 0, err
 	}
 	if err := sys.GetRegs(o.helper, &regs); err != nil {
@@ -60,3 +71,48 @@ func (o *Origin) Helper(c Call) (int64, error) {
 
 // Data returns the part of the arena where injected calls may leave results.
 func (o *Origin) Data() Addr { return o.arena + slotData }
+
+// endTimeout bounds the wait for the helper's end. Nothing waits for it but
+// the agent, and it may be long on a busy machine.
+const endTimeout = 10 * time.Second
+
+// endHelper has the helper exit and waits for it, whatever it is at: a call
+// that was given up may still be under way.
+func (o *Origin) endHelper() error {
+	if o.helper == 0 {
+		return nil
+	}
+	deadline := time.Now().Add(endTimeout)
+	var regs sys.Regs
+	err := sys.GetRegs(o.helper, &regs)
+	if isGone(err) { // or it is not stopped
+		if err = sys.Interrupt(o.helper); err == nil {
+			// If it goes on instead, then by its frame, to its end.
+			err = waitHalt(o.helper, deadline)
+		}
+		if err == nil {
+			err = sys.GetRegs(o.helper, &regs)
+		}
+	}
+	if err == nil {
+		regs = callRegs(regs, o.gadgets.Syscall, o.arena+slotExit, Sys(unix.SYS_EXIT, 0))
+		err = sys.SetRegs(o.helper, &regs)
+	}
+	if err == nil {
+		err = sys.Cont(o.helper, 0)
+	}
+	for err == nil {
+		var stop Stop
+		if stop, err = wait(o.helper, deadline); err == nil && stop.Kind == StopExited {
+			break
+		}
+		if err == nil {
+			err = sys.Cont(o.helper, 0)
+		}
+	}
+	if err != nil && !isGone(err) && !errors.Is(err, ErrGone) {
+		return fmt.Errorf("end helper %d: %w", o.helper, err)
+	}
+	o.helper = 0
+	return nil
+}

@@ -62,7 +62,7 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 				return child, err
 			}
 		}
-		made, err := o.step(tid)
+		made, err := o.step(tid, time.Now().Add(prepareTimeout))
 		if err != nil {
 			return child, err
 		}
@@ -81,8 +81,7 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 }
 
 // step lets a thread run through one system call, to its exit.
-func (o *Origin) step(tid int) (child int, err error) {
-	deadline := time.Now().Add(prepareTimeout)
+func (o *Origin) step(tid int, deadline time.Time) (child int, err error) {
 	for range 2 {
 		if err := sys.ContSyscall(tid); err != nil {
 			return child, err

@@ -58,7 +58,8 @@ type Origin struct {
 	arena   Addr
 	// inherited is set when the arena is that of an agent which died.
 	inherited bool
-	helper    int // tid, 0 when there is none
+	helper    int  // tid, 0 when there is none
+	armed     bool // the helper is at the gate of the clone
 	base      sys.Regs
 	xstate    int // bytes of the extended state, the same for every thread
 	probes    map[int]ThreadProbe
@@ -143,26 +144,9 @@ func (o *Origin) Remove() (err error) {
 			err = nil
 		}
 	}()
-	var errs []error
-	if o.helper != 0 {
-		regs := callRegs(o.base, o.gadgets.Syscall, o.arena+slotExit, Sys(unix.SYS_EXIT, 0))
-		err := sys.SetRegs(o.helper, &regs)
-		if err == nil {
-			err = sys.Cont(o.helper, 0)
-		}
-		for err == nil {
-			var stop Stop
-			if stop, err = wait(o.helper, time.Now().Add(prepareTimeout)); err == nil && stop.Kind == StopExited {
-				break
-			}
-			if err == nil {
-				err = sys.Cont(o.helper, 0)
-			}
-		}
-		if err != nil && !isGone(err) && !errors.Is(err, ErrGone) {
-			errs = append(errs, fmt.Errorf("end helper %d: %w", o.helper, err))
-		}
-		o.helper = 0
+	// While the helper lives its stack is in the arena.
+	if err := o.endHelper(); err != nil {
+		return err
 	}
 	if o.arena != 0 {
 		calls := []Call{Sys(unix.SYS_MUNMAP, uint64(o.arena), ArenaSize)}
@@ -171,9 +155,9 @@ func (o *Origin) Remove() (err error) {
 			err = calls[0].Err()
 		}
 		if err != nil && !errors.Is(err, ErrGone) {
-			errs = append(errs, fmt.Errorf("unmap arena of pid %d: %w", o.PID, err))
+			return fmt.Errorf("unmap arena of pid %d: %w", o.PID, err)
 		}
 		o.arena = 0
 	}
-	return errors.Join(errs...)
+	return nil
 }

@@ -142,8 +142,8 @@ func (o *Origin) Release() error {
 // Stopped returns how many threads are stopped now.
 func (o *Origin) Stopped() int { return len(o.stopped) }
 
-// ArmFork brings the helper to the gate of clone, so that in the pause one
-// request suffices. exit_signal is 0: the origin's own waits never see the child.
+// ArmFork brings the helper to the gate of clone, so that one request suffices
+// then, and the clones of all origins begin together. exit_signal is 0: the origin's own waits never see the child.
 func (o *Origin) ArmFork() error {
 	call := Sys(unix.SYS_CLONE, 0, uint64(o.arena+slotSeed))
 	regs := callRegs(o.base, o.gadgets.Syscall, o.arena+slotReap, call)
@@ -154,11 +154,16 @@ func (o *Origin) ArmFork() error {
 		return err
 	}
 	_, err := waitSyscall(o.helper, time.Now().Add(prepareTimeout))
+	o.armed = err == nil
 	return err
 }
 
-// DisarmFork takes the helper away from the gate without a clone.
+// DisarmFork takes the helper away from the gate, if it is there, without a clone.
 func (o *Origin) DisarmFork() error {
+	if !o.armed {
+		return nil
+	}
+	o.armed = false
 	var regs sys.Regs
 	if err := sys.GetRegs(o.helper, &regs); err != nil {
 		return err
@@ -175,7 +180,10 @@ func (o *Origin) DisarmFork() error {
 }
 
 // StartFork opens the gate. Several origins fork at once.
-func (o *Origin) StartFork() error { return sys.ContSyscall(o.helper) }
+func (o *Origin) StartFork() error {
+	o.armed = false
+	return sys.ContSyscall(o.helper)
+}
 
 // FinishFork waits for the clone and returns it: the seed, stopped, bound to
 // die with the tracer.
@@ -200,6 +208,6 @@ func (o *Origin) Reap(pid int) error {
 	if o.Ended() {
 		return nil
 	}
-	_, err := o.Helper(Sys(unix.SYS_WAIT4, uint64(pid), 0, unix.WALL|unix.WNOTHREAD, 0))
+	_, err := o.HelperUntil(time.Now().Add(endTimeout), Sys(unix.SYS_WAIT4, uint64(pid), 0, unix.WALL|unix.WNOTHREAD, 0))
 	return err
 }
