@@ -165,13 +165,24 @@ func (r *run) spawn(ctx context.Context) error {
 			return err
 		}
 	}
-	r.gaps = append(r.gaps, r.trial.world.Gaps...)
+	for _, gap := range r.trial.world.Gaps {
+		if !slices.Contains(r.gaps, gap) {
+			r.gaps = append(r.gaps, gap)
+		}
+	}
+	opening := spawn.Opening(r.trial.world, r.control.world)
+	for _, s := range []*side{r.trial, r.control} {
+		if err := s.world.Wake(opening); err != nil {
+			return err
+		}
+	}
 	for _, s := range []*side{r.trial, r.control} {
 		if err := s.world.Release(); err != nil {
 			return fmt.Errorf("release world %s: %w", s.world.Name, err)
 		}
 		s.watch = observe.New(s.world)
 	}
+	r.gaps = append(r.gaps, clockGap(r.trial.world, r.control.world))
 	return nil
 }
 
@@ -215,6 +226,7 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		s.seen.Name = s.world.Name
 		s.seen.Processes = s.watch.Processes()
 		s.seen.Spawn = s.world.Spawn
+		s.seen.WallClockAhead = s.world.WallAhead
 		s.seen.Lifetime = time.Since(s.world.Released)
 	}
 	diffs := map[*side]*image.Tree{r.trial: r.trial.world.Tree, r.control: r.control.world.Tree}

@@ -12,7 +12,7 @@ import (
 func sound() ProcessFacts {
 	return ProcessFacts{
 		Member: model.Member{Name: "m1", PID: 4000}, State: "S (sleeping)", ParentPID: 1, AgentPID: 5000,
-		UIDs: []int{0, 0, 0, 0}, Root: "/", TIDs: []int{4000, 4001},
+		UIDs: []int{0, 0, 0, 0}, Root: "/", TIDs: []int{4000, 4001}, Traits: Traits{Session: 4000, Group: 4000},
 		Descriptors: []Descriptor{{FD: 0, Kind: "file", Known: true}, {FD: 5, Kind: "epoll", Known: true}},
 	}
 }
@@ -31,6 +31,7 @@ func TestPreflight(t *testing.T) {
 		{"traced", func(f *ProcessFacts) { f.TracerPID = 7 }, []string{"tracee"}},
 		{"our child", func(f *ProcessFacts) { f.ParentPID = 5000 }, []string{"child of pilot"}},
 		{"strict seccomp", func(f *ProcessFacts) { f.Seccomp = 1 }, []string{"strict seccomp"}},
+		{"deadline", func(f *ProcessFacts) { f.Traits.Deadline = true }, []string{"SCHED_DEADLINE"}},
 		{"shadow stack", func(f *ProcessFacts) { f.Shadow = true }, []string{"shadow stack"}},
 		{"chroot", func(f *ProcessFacts) { f.Root = "/srv/jail" }, []string{"chroot"}},
 		{"container", func(f *ProcessFacts) { f.Foreign = []string{"mnt", "pid"} }, []string{"mnt", "pid"}},

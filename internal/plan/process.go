@@ -32,6 +32,9 @@ func (f ProcessFacts) refuseProcess(refuse refuseFunc) {
 	if f.Seccomp == 1 {
 		refuse("process", "strict seccomp", "may make no system call but read, write and exit", "")
 	}
+	if f.Traits.Deadline {
+		refuse("process", "SCHED_DEADLINE", "its lead thread may not fork", "set SCHED_FLAG_RESET_ON_FORK, or another policy")
+	}
 	if f.Shadow {
 		refuse("process", "shadow stack", "returns cannot be redirected", shadowHint)
 	}

@@ -107,13 +107,13 @@ func (ph *phantom) each(fn func(p *tracee.Puppet, t tracee.Thread) error) error 
 	return fn(ph.lead, ph.process.Threads[0])
 }
 
-// equipThread gives a thread what belongs to it in the kernel.
+// equipThread gives a thread what belongs to it in the kernel, and then takes
+// away the rights that it must not have.
 func (ph *phantom) equipThread(p *tracee.Puppet, t tracee.Thread) error {
 	at, _ := p.Data()
 	name := make([]byte, 16)
 	copy(name[:15], ph.process.Names[t.TID])
-	caps := capset(ph.process.Caps)
-	buf := append(append(append([]byte(nil), t.Probe.AltStack[:]...), name...), caps...)
+	buf := append(append([]byte(nil), t.Probe.AltStack[:]...), name...)
 	pending := uint64(len(buf))
 	for i := range t.Pending {
 		buf = append(buf, t.Pending[i][:]...)
@@ -141,37 +141,10 @@ func (ph *phantom) equipThread(p *tracee.Puppet, t tracee.Thread) error {
 		calls = append(calls, tracee.Sys(unix.SYS_RT_TGSIGQUEUEINFO, uint64(ph.process.Member.PID), uint64(t.TID),
 			uint64(s.Signo()), base+pending+uint64(i*len(s))))
 	}
-	for _, c := range forbidden {
-		calls = append(calls, tracee.Sys(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uint64(c)))
-	}
-	must := len(calls)
-	calls = append(calls, tracee.Sys(unix.SYS_CAPSET, base+24+16, base+24+16+8))
-	if _, err := p.Batch(calls); err != nil {
+	if err := p.Do(calls...); err != nil {
 		return err
 	}
-	for i, c := range calls {
-		if err := c.Err(); err != nil && !(i < must && errors.Is(err, unix.EINVAL) && c.Nr == unix.SYS_PRCTL) {
-			return fmt.Errorf("call %d: %w", c.Nr, err)
-		}
-	}
-	return nil
-}
-
-// capset returns the header and data of capset(2) for the capabilities of the
-// origin, less the forbidden ones.
-func capset(caps uint64) []byte {
-	for _, c := range forbidden {
-		caps &^= 1 << c
-	}
-	le := binary.LittleEndian
-	buf := make([]byte, 8+24)
-	le.PutUint32(buf, unix.LINUX_CAPABILITY_VERSION_3)
-	for i := range 2 {
-		half := uint32(caps >> (32 * i))
-		le.PutUint32(buf[8+12*i:], half)   // effective
-		le.PutUint32(buf[8+12*i+4:], half) // permitted
-	}
-	return buf
+	return ph.restrict(p, t)
 }
 
 // release lets all threads of the phantom run.

@@ -3,6 +3,7 @@
 package tracee
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -15,9 +16,11 @@ import (
 type ThreadProbe struct {
 	AltStack [24]byte // stack_t
 	ClearTID uint64   // address cleared and woken at the thread's end
-	fsBase   uint64   // the thread's TLS: tells a reused tid
-	nr       uint64   // the call that it was in
-	rip      uint64
+	// DeathSignal is sent to the process when its parent ends, prctl(2).
+	DeathSignal uint32
+	fsBase      uint64 // the thread's TLS: tells a reused tid
+	nr          uint64 // the call that it was in
+	rip         uint64
 }
 
 // Probe asks every thread, one at a time, for what only it knows. The other
@@ -55,6 +58,7 @@ func (o *Origin) probeStopped(tid int) error {
 	calls := []Call{
 		Sys(unix.SYS_SIGALTSTACK, 0, uint64(data)),
 		Sys(unix.SYS_PRCTL, prGetTIDAddress, uint64(data)+24),
+		Sys(unix.SYS_PRCTL, unix.PR_GET_PDEATHSIG, uint64(data)+32),
 	}
 	if _, err := o.inject(tid, o.arena+slotThread, calls); err != nil {
 		return err
@@ -64,15 +68,14 @@ func (o *Origin) probeStopped(tid int) error {
 			return err
 		}
 	}
-	var buf [32]byte
+	var buf [36]byte
 	if err := readMem(o.mem, data, buf[:]); err != nil {
 		return err
 	}
 	p := ThreadProbe{fsBase: regs.Fs_base, nr: regs.Orig_rax, rip: regs.Rip}
 	copy(p.AltStack[:], buf[:24])
-	for i, b := range buf[24:] {
-		p.ClearTID |= uint64(b) << (8 * i)
-	}
+	p.ClearTID = binary.LittleEndian.Uint64(buf[24:])
+	p.DeathSignal = binary.LittleEndian.Uint32(buf[32:])
 	o.probes[tid] = p
 	return nil
 }
