@@ -25,6 +25,8 @@ type request struct {
 	Members []model.Member
 	Dir     string
 	Doctor  bool
+	// Hold is how long the agent dawdles while it makes the worlds.
+	Hold time.Duration
 }
 
 // outcome is what the agent tells.
@@ -42,6 +44,8 @@ type world struct {
 	Outputs []string // what went to their terminals
 	AtCut   []int    // rounds in these logs at the cut
 	Gaps    []model.Gap
+	// How far the world's clocks jumped.
+	WallAhead, ClockAhead time.Duration
 
 	w     *spawn.World
 	watch *observe.Watch
@@ -114,6 +118,14 @@ func (o *outcome) fork(ctx context.Context, req request) {
 		for i, ph := range w.Phantoms() {
 			o.compare(before[i], after[i], descriptorsOf(ph.HostPID))
 		}
+		time.Sleep(req.Hold / 2)
+	}
+	opening := spawn.Opening(o.Worlds[0].w, o.Worlds[1].w)
+	for _, w := range o.Worlds {
+		if err := w.w.Wake(opening); err != nil {
+			o.problem("wake: %v", err)
+			return
+		}
 	}
 	for _, w := range o.Worlds {
 		w.release(o)
@@ -137,6 +149,7 @@ func (w *world) release(o *outcome) {
 	if err := w.w.Release(); err != nil {
 		o.problem("release %s: %v", w.Name, err)
 	}
+	w.WallAhead, w.ClockAhead = w.w.WallAhead, w.w.ClockAhead
 	w.watch = observe.New(w.w)
 }
 

@@ -61,8 +61,9 @@ func (o *outcome) compare(before, after, phantom map[int]descriptor) {
 			continue // comes and goes
 		}
 		got, ok := phantom[fd]
-		// What writes to a terminal, or to a file outside, has another place.
-		if strings.HasPrefix(d.sort, "/dev/pts") || strings.HasSuffix(d.sort, "(deleted)") || fd == 2 {
+		// What writes to a terminal, or to a file outside, has another place, and
+		// so has what tells of a thread.
+		if strings.HasPrefix(d.link, "/proc/") || strings.HasPrefix(d.sort, "/dev/pts") || strings.HasSuffix(d.sort, "(deleted)") || fd == 2 {
 			d.sort, d.flags, got.sort, got.flags = "", 0, "", 0
 		}
 		if !ok || got.sort != d.sort || got.flags != d.flags {

@@ -41,7 +41,12 @@ func (s *scene) agent(t *testing.T, req request) (o outcome) {
 // fork forks the victims and wants both sides to go on correctly.
 func (s *scene) fork(t *testing.T) outcome {
 	t.Helper()
-	o := s.agent(t, request{})
+	return s.forkAs(t, request{})
+}
+
+func (s *scene) forkAs(t *testing.T, req request) outcome {
+	t.Helper()
+	o := s.agent(t, req)
 	for _, p := range o.Problems {
 		t.Error(p)
 	}
@@ -67,6 +72,7 @@ func (s *scene) fork(t *testing.T) outcome {
 			t.Errorf("origin %s: %d of %d rounds went wrong, first %q", name, len(bad), n, bad[0])
 		}
 	}
-	t.Logf("pause %v, %d threads, %d objects; gaps %v", o.Pause.Total, o.Pause.Threads, o.Pause.Objects, o.Worlds[0].Gaps)
+	t.Logf("pause %v, %d threads, %d objects; clocks ahead %v, %v; gaps %v", o.Pause.Total, o.Pause.Threads, o.Pause.Objects,
+		o.Worlds[0].ClockAhead, o.Worlds[1].ClockAhead, o.Worlds[0].Gaps)
 	return o
 }

@@ -165,3 +165,12 @@ func scan(text string) (n int, bad []string) {
 	}
 	return n, bad
 }
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
