@@ -41,6 +41,9 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	if err != nil {
 		return 0, err
 	}
+	if n < minXState {
+		return 0, fmt.Errorf("the processor state of tid %d has %d bytes", tid, n)
+	}
 	o.xstate = n
 	mask, err := sys.GetSigmask(tid)
 	if err != nil {
