@@ -5,6 +5,7 @@ package kindtest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,7 +18,9 @@ import (
 	"github.com/pilotexec/pilot/internal/observe"
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/spawn"
+	"github.com/pilotexec/pilot/internal/tracee"
 	"github.com/pilotexec/pilot/internal/victim"
+	"golang.org/x/sys/unix"
 )
 
 // request is what the test tells its agent.
@@ -27,6 +30,8 @@ type request struct {
 	Doctor  bool
 	// Hold is how long the agent dawdles while it makes the worlds.
 	Hold time.Duration
+	// Stuck has the agent give up a call of the helper that goes on, and leave.
+	Stuck bool
 }
 
 // outcome is what the agent tells.
@@ -59,12 +64,15 @@ func agentMain() {
 		os.Exit(1)
 	}
 	var o outcome
-	if req.Doctor {
+	switch {
+	case req.Stuck:
+		o.stick(req.Members[0].PID)
+	case req.Doctor:
 		var err error
 		if o.Diagnoses, err = (agent.Engine{}).Doctor(context.Background(), model.Spec{Members: req.Members}); err != nil {
 			o.problem("doctor: %v", err)
 		}
-	} else {
+	default:
 		o.fork(context.Background(), req)
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(o); err != nil {
@@ -74,6 +82,29 @@ func agentMain() {
 
 func (o *outcome) problem(format string, args ...any) {
 	o.Problems = append(o.Problems, fmt.Sprintf(format, args...))
+}
+
+// stick has the helper of pid make a long call, gives it up and removes the helper.
+func (o *outcome) stick(pid int) {
+	tracer := osthread.New()
+	defer tracer.Close()
+	if err := tracer.Do(func() error {
+		origin, err := tracee.Open(pid)
+		if err != nil {
+			return err
+		}
+		if err := origin.Prepare(); err != nil {
+			return errors.Join(err, origin.Remove(), origin.Close())
+		}
+		const ms = 300 // poll(2) for nothing: then the call ends, and the helper uses its stack
+		_, err = origin.HelperUntil(time.Now().Add(50*time.Millisecond), tracee.Sys(unix.SYS_POLL, 0, 0, ms))
+		if !errors.Is(err, tracee.ErrBudget) {
+			o.problem("a call of %d ms ends with %v", ms, err)
+		}
+		return errors.Join(origin.Remove(), origin.Close())
+	}); err != nil {
+		o.problem("%v", err)
+	}
 }
 
 // fork is the agent's part: snapshot, world, and a look at it.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/tracee"
 )
 
 func TestPrivScheduled(t *testing.T)  { one(t, "scheduled") }
@@ -205,6 +207,28 @@ func TestPrivProcFile(t *testing.T) {
 	for _, w := range o.Worlds {
 		if !strings.Contains(w.Gaps[len(w.Gaps)-1].Detail, "is empty") {
 			t.Errorf("%s: gaps %v", w.Name, w.Gaps)
+		}
+	}
+}
+
+// TestPrivStuckHelper gives up a call of the helper. Its stack is in the arena,
+// which must not be unmapped before it has ended.
+func TestPrivStuckHelper(t *testing.T) {
+	s := stage(t, member{kind: "private"})
+	o := s.agent(t, request{Stuck: true})
+	for _, p := range o.Problems {
+		t.Error(p)
+	}
+	s.wantOrigins(t)
+	time.Sleep(300 * time.Millisecond) // the call, had it gone on, has ended
+	s.wantOrigins(t)
+	vmas, err := procfs.Maps(s.members[0].PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range vmas {
+		if v.Start == uint64(tracee.ArenaHint) {
+			t.Errorf("the arena is still there: %+v", v)
 		}
 	}
 }

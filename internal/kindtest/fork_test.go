@@ -61,6 +61,15 @@ func (s *scene) forkAs(t *testing.T, req request) outcome {
 			}
 		}
 	}
+	s.wantOrigins(t)
+	t.Logf("pause %v, %d threads, %d objects; clocks ahead %v, %v; gaps %v", o.Pause.Total, o.Pause.Threads, o.Pause.Objects,
+		o.Worlds[0].ClockAhead, o.Worlds[1].ClockAhead, o.Worlds[0].Gaps)
+	return o
+}
+
+// wantOrigins wants the victims to go on correctly.
+func (s *scene) wantOrigins(t *testing.T) {
+	t.Helper()
 	for i, log := range s.logs {
 		name := s.members[i].Name
 		now, _ := progress(log)
@@ -72,7 +81,4 @@ func (s *scene) forkAs(t *testing.T, req request) outcome {
 			t.Errorf("origin %s: %d of %d rounds went wrong, first %q", name, len(bad), n, bad[0])
 		}
 	}
-	t.Logf("pause %v, %d threads, %d objects; clocks ahead %v, %v; gaps %v", o.Pause.Total, o.Pause.Threads, o.Pause.Objects,
-		o.Worlds[0].ClockAhead, o.Worlds[1].ClockAhead, o.Worlds[0].Gaps)
-	return o
 }

@@ -87,8 +87,7 @@ func (o *Origin) endHelper() error {
 	err := sys.GetRegs(o.helper, &regs)
 	if isGone(err) { // or it is not stopped
 		if err = sys.Interrupt(o.helper); err == nil {
-			// If it goes on instead, then by its frame, to its end.
-			err = waitHalt(o.helper, deadline)
+			_, err = wait(o.helper, deadline) // any stop will do
 		}
 		if err == nil {
 			err = sys.GetRegs(o.helper, &regs)

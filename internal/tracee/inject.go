@@ -52,6 +52,7 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	if err := writeMem(o.mem, frame, sigframe(frame, o.gadgets.Restorer, saved, xstate[:n], mask)); err != nil {
 		return 0, err
 	}
+	defer func() { o.stranded = o.stranded || err != nil }()
 	// The stop may come from job control, and PTRACE_SETREGS does not clear
 	// the restart of an interrupted call by itself: callRegs does.
 	for i := range calls {
@@ -136,11 +137,17 @@ func (o *Origin) letGo(tid int) error {
 		if ierr := sys.Interrupt(tid); isGone(ierr) {
 			return nil
 		}
-		if err = waitHalt(tid, time.Now().Add(prepareTimeout)); errors.Is(err, ErrGone) {
+		// Any stop will do. One at a system call uses the interrupt up.
+		var stop Stop
+		if stop, err = wait(tid, time.Now().Add(prepareTimeout)); errors.Is(err, ErrGone) || err == nil && stop.Kind == StopExited {
 			return nil
 		}
 		if err == nil {
-			err = sys.Detach(tid, 0)
+			pass := stop.Signal
+			if stop.Kind != StopSignal {
+				pass = 0
+			}
+			err = sys.Detach(tid, pass)
 		}
 	}
 	if err != nil && !isGone(err) {

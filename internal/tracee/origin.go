@@ -60,9 +60,12 @@ type Origin struct {
 	inherited bool
 	helper    int  // tid, 0 when there is none
 	armed     bool // the helper is at the gate of the clone
-	base      sys.Regs
-	xstate    int // bytes of the extended state, the same for every thread
-	probes    map[int]ThreadProbe
+	// stranded is set when an injected call did not come to its end: then a
+	// thread may need its frame in the arena for its way back, at any time.
+	stranded bool
+	base     sys.Regs
+	xstate   int // bytes of the extended state, the same for every thread
+	probes   map[int]ThreadProbe
 
 	// stopped lists the threads that hold a stop, or are asked for one.
 	stopped []int
@@ -147,6 +150,9 @@ func (o *Origin) Remove() (err error) {
 	// While the helper lives its stack is in the arena.
 	if err := o.endHelper(); err != nil {
 		return err
+	}
+	if o.stranded {
+		return fmt.Errorf("a thread of pid %d may be on its way back through the arena, which stays", o.PID)
 	}
 	if o.arena != 0 {
 		calls := []Call{Sys(unix.SYS_MUNMAP, uint64(o.arena), ArenaSize)}
