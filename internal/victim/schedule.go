@@ -5,7 +5,6 @@ package victim
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -172,7 +171,7 @@ func scheduleOf(tid int) (s schedule, err error) {
 	}
 	s.io = int(r)
 	// Below /proc/PID/task there is no such file.
-	slack, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(tid), "timerslack_ns"))
+	slack, err := readTold(fmt.Sprintf("/proc/%d/timerslack_ns", tid))
 	s.slack = strings.TrimSpace(string(slack))
 	return s, err
 }
