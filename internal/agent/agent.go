@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/capture"
@@ -205,7 +206,17 @@ func (r *run) spawn(ctx context.Context) error {
 		}
 		r.guard(s.side)
 	}
-	r.gaps = append(r.gaps, r.trial.world.Gaps...)
+	for _, gap := range r.trial.world.Gaps {
+		if !slices.Contains(r.gaps, gap) {
+			r.gaps = append(r.gaps, gap)
+		}
+	}
+	opening := spawn.Opening(r.trial.world, r.control.world)
+	for _, s := range []*side{r.trial, r.control} {
+		if err := s.world.Wake(opening); err != nil {
+			return err
+		}
+	}
 	for _, s := range []*side{r.trial, r.control} {
 		if err := s.world.Release(); err != nil {
 			return fmt.Errorf("release world %s: %w", s.world.Name, err)
@@ -215,6 +226,7 @@ func (r *run) spawn(ctx context.Context) error {
 			return err
 		}
 	}
+	r.gaps = append(r.gaps, clockGap(r.trial.world, r.control.world))
 	return nil
 }
 
@@ -252,6 +264,7 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		if incomplete != "" {
 			s.seen.Incomplete = append(s.seen.Incomplete, incomplete)
 		}
+		s.seen.WallClockAhead = s.world.WallAhead
 		s.seen.Lifetime = time.Since(s.world.Released)
 		s.gather()
 	}

@@ -139,6 +139,9 @@ func examineOne(m model.Member, mounts uint64) (f facts, err error) {
 	if f.Children, err = procfs.Children(m.PID); err != nil {
 		return f, err
 	}
+	if err := f.readTraits(status); err != nil {
+		return f, err
+	}
 	if err := f.readDescriptors(); err != nil {
 		return f, err
 	}

@@ -112,11 +112,11 @@ func nameOf(m *model.Member) string {
 		if flag != "name" && flag != "server_name" || !strings.HasPrefix(a, "-") {
 			continue
 		}
-		if ok {
-			return value
+		if !ok && i+1 < len(m.Args) {
+			value = m.Args[i+1]
 		}
-		if i+1 < len(m.Args) {
-			return m.Args[i+1]
+		if value != "" {
+			return value
 		}
 	}
 	// Not the executable: several programs may be links to one file.

@@ -81,7 +81,9 @@ func (t *taking) prepare() error {
 		if m.Down() {
 			continue
 		}
-		p := &Process{Member: m, Index: i, Names: map[int]string{}, Status: map[int]procfs.Status{}}
+		p := &Process{
+			Member: m, Index: i, Names: map[int]string{}, Status: map[int]procfs.Status{}, Schedules: map[int]sys.Schedule{},
+		}
 		origin, err := tracee.Open(m.PID)
 		if err != nil {
 			return fmt.Errorf("member %s: %w", m.Name, err)
@@ -109,6 +111,9 @@ func (p *Process) survey() (err error) {
 	if p.Cwd, err = os.Readlink(fmt.Sprintf("/proc/%d/cwd", p.Member.PID)); err != nil {
 		return err
 	}
+	if err := p.surveyTraits(); err != nil {
+		return err
+	}
 	if p.Exe, err = os.Readlink(fmt.Sprintf("/proc/%d/exe", p.Member.PID)); err != nil {
 		return err
 	}
@@ -117,17 +122,10 @@ func (p *Process) survey() (err error) {
 		return err
 	}
 	for _, tid := range tids {
-		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/comm", p.Member.PID, tid)); err == nil && len(name) > 0 {
-			p.Names[tid] = string(name[:len(name)-1])
-		}
-		if s, err := procfs.ReadTaskStatus(p.Member.PID, tid); err == nil {
-			p.Status[tid] = s
-		}
+		p.surveyThread(tid)
 	}
-	if p.Maps, err = procfs.Smaps(p.Member.PID); err != nil {
-		return err
-	}
-	return p.surveyTimers()
+	p.Maps, err = procfs.Smaps(p.Member.PID)
+	return err
 }
 
 // pause stops production, reads, clones, and lets go.
@@ -137,11 +135,6 @@ func (t *taking) pause(ctx context.Context) (err error) {
 		return err
 	}
 	defer deadman.Close()
-	for _, p := range t.snap.Processes {
-		if err := p.Origin.ArmFork(); err != nil {
-			return fmt.Errorf("member %s: %w", p.Member.Name, err)
-		}
-	}
 	// No collection while production waits.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	if err := sys.Realtime(10); err == nil {
@@ -194,11 +187,18 @@ func (t *taking) stopped(ctx context.Context, start, deadline time.Time) (forkin
 			return false, fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
 	}
-	t.snap.Monotonic, t.snap.Boottime = sys.Clocks()
 	halted := time.Now()
 	pause.Stop = halted.Sub(start)
 	if err := fault.ClusterPaused.Hit(); err != nil {
 		return false, err
+	}
+	for _, p := range t.snap.Processes {
+		if err := p.readTimers(deadline); err != nil {
+			return false, fmt.Errorf("member %s: %w", p.Member.Name, err)
+		}
+		if err := p.Origin.ArmFork(); err != nil {
+			return false, fmt.Errorf("member %s: %w", p.Member.Name, err)
+		}
 	}
 
 	// The clones are made by the helpers, and the files compared by another
@@ -234,12 +234,14 @@ func (t *taking) stopped(ctx context.Context, start, deadline time.Time) (forkin
 func (t *taking) read(deadline time.Time) error {
 	for _, p := range t.snap.Processes {
 		var err error
+		p.when.signals[0], _ = sys.Clocks()
 		if p.Threads, err = p.Origin.Capture(); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
 		if err := p.readCredentials(); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
+		p.when.signals[1], _ = sys.Clocks()
 		if time.Now().After(deadline) {
 			return tracee.ErrBudget
 		}
@@ -247,6 +249,10 @@ func (t *taking) read(deadline time.Time) error {
 	if err := fault.ThreadsCaptured.Hit(); err != nil {
 		return err
 	}
+	// The world's clocks go on from here: what has been captured so far may
+	// know of this moment already, by a timer that has expired.
+	t.snap.Monotonic, t.snap.Boottime = sys.Clocks()
+	t.snap.Wall = time.Now()
 	objects, err := t.descriptors(deadline)
 	if err != nil {
 		return err
@@ -285,6 +291,7 @@ func (t *taking) freeze(ctx context.Context) error {
 // finish readies the seeds. Production runs again.
 func (t *taking) finish() error {
 	for _, p := range t.snap.Processes {
+		p.surveyNewcomers()
 		p.ageTimers(t.snap.Monotonic)
 		adj := fmt.Sprintf("/proc/%d/oom_score_adj", p.Seed.PID)
 		if err := os.WriteFile(adj, []byte("1000"), 0); err != nil {

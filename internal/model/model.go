@@ -217,9 +217,12 @@ type World struct {
 	// Incomplete names what could not be observed. A pass is then impossible.
 	Incomplete []string `json:"incomplete,omitempty"`
 	// DeadlineHit is set when the run's timeout ended the world.
-	DeadlineHit bool          `json:"deadline_hit,omitempty"`
-	Spawn       time.Duration `json:"spawn_ns"`
-	Lifetime    time.Duration `json:"lifetime_ns"`
+	DeadlineHit bool `json:"deadline_hit,omitempty"`
+	// WallClockAhead is by how much the wall clock jumped from the pause to the
+	// release: it is the host's, while monotonic clocks go on from the pause.
+	WallClockAhead time.Duration `json:"wall_clock_ahead_ns,omitempty"`
+	Spawn          time.Duration `json:"spawn_ns"`
+	Lifetime       time.Duration `json:"lifetime_ns"`
 }
 
 // Status is the verdict's one word.

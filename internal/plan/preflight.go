@@ -40,6 +40,7 @@ type ProcessFacts struct {
 	Label string
 	// Cgroup is the process's control group, empty when not asked for.
 	Cgroup string
+	Traits Traits
 }
 
 // Preflight says what of a process cannot be piloted, what would differ in a
@@ -83,7 +84,7 @@ func (f ProcessFacts) gaps() (out []model.Gap) {
 	if f.Cgroup != "" && f.Cgroup != "/" {
 		gap("cgroup "+f.Cgroup, "processes of the world stay in it and count towards its limits")
 	}
-	return out
+	return append(out, f.Traits.gaps(f.Member)...)
 }
 
 // objects counts the kinds of descriptors for doctor's table.

@@ -64,7 +64,7 @@ func failing() *model.Report {
 			Files:  []model.FileChange{{Sign: "+", Path: "/var/lib/etcd3/wal/0.wal", Member: "etcd3", New: 64 << 20}},
 			Attempts: []model.Attempt{{At: 2 * time.Second, PID: 960, TID: 961, Process: "curl http://10.0.0.7", Op: "connect", Target: "tcp 10.0.0.7:80",
 				By: "network", Answer: "EHOSTUNREACH", Stack: []string{"connect+0x14 libc.so.6"}, Count: 2}},
-			Spawn: 81 * time.Millisecond, Lifetime: 8 * time.Second},
+			WallClockAhead: 1200 * time.Millisecond, Spawn: 81 * time.Millisecond, Lifetime: 8 * time.Second},
 		Control: model.World{Name: "control", Processes: []model.Process{{PID: 811, Parent: 1, Member: "etcd1", Phantom: true}},
 			Probes: []model.ProbeResult{{Name: "health", Command: []string{"sh", "-c", "etcdctl endpoint health"}, Before: ran(1), After: model.CommandResult{Err: "no such file"}}},
 			Spawn:  79 * time.Millisecond, Lifetime: 8 * time.Second, Incomplete: []string{"files"}, DeadlineHit: true},

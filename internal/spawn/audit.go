@@ -105,7 +105,7 @@ func auditPowers(pid int) error {
 			return fmt.Errorf("thread %d makes calls without a filter", tid)
 		}
 	}
-	core, err := procfs.CoreLimit(pid)
+	core, err := procfs.HardLimit(pid, procfs.LimitCore)
 	if err != nil {
 		return err
 	}

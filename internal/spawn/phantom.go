@@ -119,7 +119,8 @@ func (ph *phantom) each(fn func(p *tracee.Puppet, t tracee.Thread) error) error 
 	return fn(ph.lead, ph.process.Threads[0])
 }
 
-// equipThread gives a thread what belongs to it in the kernel.
+// equipThread gives a thread what belongs to it in the kernel, and then takes
+// away the rights that it must not have.
 func (ph *phantom) equipThread(p *tracee.Puppet, t tracee.Thread) error {
 	at, _ := p.Data()
 	name := make([]byte, 16)
@@ -152,15 +153,17 @@ func (ph *phantom) equipThread(p *tracee.Puppet, t tracee.Thread) error {
 		calls = append(calls, tracee.Sys(unix.SYS_RT_TGSIGQUEUEINFO, uint64(ph.process.Member.PID), uint64(t.TID),
 			uint64(s.Signo()), base+pending+uint64(i*len(s))))
 	}
-	if _, err := p.Batch(calls); err != nil {
+	if err := p.Do(calls...); err != nil {
 		return err
 	}
-	for _, c := range calls {
-		if err := c.Err(); err != nil {
-			return fmt.Errorf("call %d: %w", c.Nr, err)
-		}
+	if err := ph.giveCredentials(p, t.TID); err != nil {
+		return err
 	}
-	return ph.giveCredentials(p, t.TID)
+	if t.Probe.DeathSignal == 0 {
+		return nil
+	}
+	// Last: a change of rights would clear it.
+	return p.Do(tracee.Sys(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uint64(t.Probe.DeathSignal)))
 }
 
 // release lets all threads of the phantom run.

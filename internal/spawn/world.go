@@ -46,9 +46,12 @@ type World struct {
 	Dir  string
 	Tree *image.Tree
 	Gaps []model.Gap
-	// Released is when the phantoms began to run.
-	Released time.Time
-	Spawn    time.Duration
+	// Released is when the phantoms began to run. WallAhead is how much later
+	// than the pause that was: their wall clocks jump by it. ClockAhead is by
+	// how much their monotonic clocks do.
+	Released              time.Time
+	WallAhead, ClockAhead time.Duration
+	Spawn                 time.Duration
 
 	closing  atomic.Bool
 	snap     *capture.Snapshot
@@ -61,6 +64,9 @@ type World struct {
 	objects  *kobj.World
 	members  []model.Member
 	memory   map[memoryKey]sys.FD // shared memory made anew, by what it was
+	fds      []sys.FD             // the objects made anew, until the phantoms have them
+	opening  time.Duration        // see Wake
+	awake    bool                 // phantoms are complete, and the audit has passed
 }
 
 // scratchSize bounds what a world writes outside of its data, which is kept in
@@ -69,8 +75,8 @@ const scratchSize = 512 << 20
 
 type memoryKey struct{ dev, ino uint64 }
 
-// New builds a world and stops short of letting it run. tracer is the thread
-// that took the snapshot.
+// New builds a world, but for the threads of its phantoms: see [World.Wake].
+// tracer is the thread that took the snapshot.
 func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, cfg Config) (w *World, err error) {
 	began := time.Now()
 	w = &World{
@@ -149,7 +155,7 @@ func (w *World) Log(member string) string {
 	return filepath.Join(w.Dir, "output", filepath.Base(member)+".log")
 }
 
-// build makes the phantoms, complete but not running.
+// build makes the phantoms, each with one thread, and furnishes them.
 func (w *World) build() error {
 	for _, p := range w.snap.Processes {
 		ph := &phantom{process: p}
@@ -157,16 +163,13 @@ func (w *World) build() error {
 		if err := w.tracer.Do(func() error { return ph.fork(w.init.PID()) }); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
+		w.degraded(p)
 	}
 	fds, err := w.restoreObjects()
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, fd := range fds {
-			_ = fd.Close()
-		}
-	}()
+	w.fds = fds
 	if err := fault.ObjectsRestored.Hit(); err != nil {
 		return err
 	}
@@ -175,27 +178,7 @@ func (w *World) build() error {
 			return fmt.Errorf("member %s: %w", ph.process.Member.Name, err)
 		}
 	}
-	// The world's clocks go on from the pause. What follows is short, so that
-	// they jump by little.
-	monotonic, boottime := sys.Clocks()
-	if err := w.init.SetClock(w.snap.Monotonic-monotonic, w.snap.Boottime-boottime); err != nil {
-		return err
-	}
-	if err := fault.ClockSet.Hit(); err != nil {
-		return err
-	}
-	if err := kobj.Arm(w.snap.Objects, fds, w.snap.Monotonic, monotonic); err != nil {
-		return err
-	}
-	for _, ph := range w.phantoms {
-		if err := w.enliven(ph); err != nil {
-			return fmt.Errorf("member %s: %w", ph.process.Member.Name, err)
-		}
-	}
-	if err := w.tracer.Do(w.auditBuilt); err != nil {
-		return err
-	}
-	return fault.WorldAudited.Hit()
+	return nil
 }
 
 // restoreObjects makes the kernel objects anew, inside the world.
@@ -233,18 +216,6 @@ func (w *World) gap(d *kobj.Description, detail string) {
 	})
 }
 
-// Release lets every phantom run, all within a moment.
-func (w *World) Release() error {
-	return w.tracer.Do(func() error {
-		w.Released = time.Now()
-		var errs []error
-		for _, ph := range w.phantoms {
-			errs = append(errs, ph.release(), fault.PhantomReleased.Hit())
-		}
-		return errors.Join(errs...)
-	})
-}
-
 // Init is the world's first process, through which commands are started.
 func (w *World) Init() *worldinit.Process { return w.init }
 
@@ -278,6 +249,7 @@ func (w *World) Close() error {
 	if w.calls != nil {
 		w.calls.Close()
 	}
+	w.closeFDs()
 	for _, fd := range w.memory {
 		_ = fd.Close()
 	}

@@ -34,6 +34,7 @@ func (o *Origin) makeHelper() error {
 	if tid == 0 {
 		return fmt.Errorf("make helper in pid %d: clone made no traced thread", o.PID)
 	}
+	o.helper = tid // from here on Remove must end it
 	if err := waitHalt(tid, time.Now().Add(prepareTimeout)); err != nil {
 		return fmt.Errorf("make helper in pid %d: %w", o.PID, err)
 	}
@@ -46,6 +47,11 @@ func (o *Origin) makeHelper() error {
 	if err := sys.GetRegs(tid, &o.base); err != nil {
 		return err
 	}
+	// Not with the lead's real-time priority, nor with the patience of an idle
+	// task: production waits for this thread, and worlds are forked from it.
+	if err := sys.Ordinary(tid); err != nil {
+		return err
+	}
 	// So the helper and every clone of it hold no reference to production's files.
 	if _, err := o.Helper(emptyTable); err != nil {
 		return fmt.Errorf("empty the helper's descriptors: %w", err)
@@ -55,6 +61,11 @@ func (o *Origin) makeHelper() error {
 
 // Helper makes one system call in the helper thread and returns its result.
 func (o *Origin) Helper(c Call) (int64, error) {
+	return o.HelperUntil(time.Now().Add(prepareTimeout), c)
+}
+
+// HelperUntil is Helper with a deadline. When that passes the call goes on.
+func (o *Origin) HelperUntil(deadline time.Time, c Call) (int64, error) {
 	if err := o.permit(o.helper, c); err != nil {
 		return 0, err
 	}
@@ -62,7 +73,7 @@ func (o *Origin) Helper(c Call) (int64, error) {
 	if err := sys.SetRegs(o.helper, &regs); err != nil {
 		return 0, err
 	}
-	if _, err := o.step(o.helper); err != nil {
+	if _, err := o.step(o.helper, deadline); err != nil {
 		return 0, err
 	}
 	if err := sys.GetRegs(o.helper, &regs); err != nil {
@@ -74,3 +85,7 @@ func (o *Origin) Helper(c Call) (int64, error) {
 
 // Data returns the part of the arena where injected calls may leave results.
 func (o *Origin) Data() Addr { return o.arena + slotData }
+
+// endTimeout bounds the wait for the helper's end. Nothing waits for it but
+// the agent, and it may be long on a busy machine.
+const endTimeout = 10 * time.Second

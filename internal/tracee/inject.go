@@ -51,6 +51,9 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	if err != nil {
 		return 0, err
 	}
+	if n < minXState {
+		return 0, fmt.Errorf("the processor state of tid %d has %d bytes", tid, n)
+	}
 	o.xstate = n
 	mask, err := sys.GetSigmask(tid)
 	if err != nil {
@@ -82,7 +85,7 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 				return child, err
 			}
 		}
-		made, err := o.step(tid)
+		made, err := o.step(tid, time.Now().Add(prepareTimeout))
 		if err != nil {
 			return child, err
 		}
@@ -108,8 +111,7 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 }
 
 // step lets a thread run through one system call, to its exit.
-func (o *Origin) step(tid int) (child int, err error) {
-	deadline := time.Now().Add(prepareTimeout)
+func (o *Origin) step(tid int, deadline time.Time) (child int, err error) {
 	for _, at := range []fault.Point{fault.CallEntered, fault.CallMade} {
 		if err := sys.ContSyscall(tid); err != nil {
 			return child, err
@@ -164,11 +166,17 @@ func (o *Origin) letGo(tid int) error {
 		if ierr := sys.Interrupt(tid); isGone(ierr) {
 			return nil
 		}
-		if err = waitHalt(tid, time.Now().Add(prepareTimeout)); errors.Is(err, ErrGone) {
+		// Any stop will do. One at a system call uses the interrupt up.
+		var stop Stop
+		if stop, err = wait(tid, time.Now().Add(prepareTimeout)); errors.Is(err, ErrGone) || err == nil && stop.Kind == StopExited {
 			return nil
 		}
 		if err == nil {
-			err = detach(tid)
+			pass := stop.Signal
+			if stop.Kind != StopSignal {
+				pass = 0
+			}
+			err = sys.Detach(tid, pass)
 		}
 	}
 	if err != nil && !isGone(err) {

@@ -58,6 +58,7 @@ type Origin struct {
 	// inherited is set when the arena is that of an agent which died.
 	inherited bool
 	filtered  bool // it has seccomp filters
+	armed     bool // the helper is at the gate of the clone
 	helper    int  // tid, 0 when there is none
 	base      sys.Regs
 	xstate    int // bytes of the extended state, the same for every thread

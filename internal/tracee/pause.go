@@ -154,8 +154,9 @@ func (o *Origin) Stopped() int { return len(o.stopped) }
 
 func (o *Origin) seedCall() Call { return Sys(unix.SYS_CLONE, 0, uint64(o.arena+slotSeed)) }
 
-// ArmFork brings the helper to the gate of clone, so that in the pause one
-// request suffices. exit_signal is 0: the origin's own waits never see the child.
+// ArmFork brings the helper to the gate of clone, so that one request suffices
+// then, and the clones of all origins begin together. exit_signal is 0: the
+// origin's own waits never see the child.
 func (o *Origin) ArmFork() error {
 	call := o.seedCall()
 	if err := o.permit(o.helper, call); err != nil {
@@ -171,11 +172,16 @@ func (o *Origin) ArmFork() error {
 	if _, err := waitSyscall(o.helper, time.Now().Add(prepareTimeout)); err != nil {
 		return err
 	}
+	o.armed = true
 	return fault.ForkArmed.Hit()
 }
 
-// DisarmFork takes the helper away from the gate without a clone.
+// DisarmFork takes the helper away from the gate, if it is there, without a clone.
 func (o *Origin) DisarmFork() error {
+	if !o.armed {
+		return nil
+	}
+	o.armed = false
 	var regs sys.Regs
 	if err := sys.GetRegs(o.helper, &regs); err != nil {
 		return err
@@ -195,6 +201,7 @@ func (o *Origin) DisarmFork() error {
 
 // StartFork opens the gate. Several origins fork at once.
 func (o *Origin) StartFork() error {
+	o.armed = false
 	if err := sys.ContSyscall(o.helper); err != nil {
 		return err
 	}
@@ -239,6 +246,6 @@ func (o *Origin) Reap(pid int) error {
 	if o.Ended() {
 		return nil
 	}
-	_, err := o.Helper(Sys(unix.SYS_WAIT4, uint64(pid), 0, unix.WALL|unix.WNOTHREAD, 0))
+	_, err := o.HelperUntil(time.Now().Add(endTimeout), Sys(unix.SYS_WAIT4, uint64(pid), 0, unix.WALL|unix.WNOTHREAD, 0))
 	return err
 }

@@ -176,8 +176,8 @@ func (p *Process) receive() {
 		if err != nil || n == 0 {
 			return
 		}
-		var e Event
-		if json.Unmarshal(buf[:n], &e) != nil {
+		e, err := parseEvent(buf[:n])
+		if err != nil {
 			continue
 		}
 		switch {
