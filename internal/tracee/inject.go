@@ -52,7 +52,7 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	if err := writeMem(o.mem, frame, sigframe(frame, o.gadgets.Restorer, saved, xstate[:n], mask)); err != nil {
 		return 0, err
 	}
-	defer func() { o.stranded = o.stranded || err != nil }()
+	defer func() { o.stranded = o.stranded || err != nil && !errors.Is(err, ErrGone) }()
 	// The stop may come from job control, and PTRACE_SETREGS does not clear
 	// the restart of an interrupted call by itself: callRegs does.
 	for i := range calls {
