@@ -27,6 +27,10 @@ type Config struct {
 	Image *image.Image
 }
 
+// Real-time priorities in the pause. The tracer comes before the helpers, which
+// would keep it from its work while they copy page tables.
+const tracerPriority, helperPriority = 10, 9
+
 // deadmanGrace is how much later than the deadline the kernel kills an agent
 // that has not let production go by itself.
 const deadmanGrace = 150 * time.Millisecond
@@ -124,8 +128,10 @@ func (p *Process) survey() (err error) {
 	for _, tid := range tids {
 		p.surveyThread(tid)
 	}
-	p.Maps, err = procfs.Smaps(p.Member.PID)
-	return err
+	if p.Maps, err = procfs.Smaps(p.Member.PID); err != nil {
+		return err
+	}
+	return p.surveyTimers()
 }
 
 // pause stops production, reads, clones, and lets go.
@@ -137,8 +143,12 @@ func (t *taking) pause(ctx context.Context) (err error) {
 	defer deadman.Close()
 	// No collection while production waits.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	if err := sys.Realtime(10); err == nil {
+	if err := sys.Realtime(tracerPriority); err == nil {
 		defer func() { _ = sys.Realtime(0) }()
+	}
+	for _, p := range t.snap.Processes {
+		p.Origin.Hurry(helperPriority)
+		defer func() { err = errors.Join(err, p.Origin.Calm()) }()
 	}
 	start := time.Now()
 	deadline := start.Add(t.cfg.MaxPause)
@@ -291,6 +301,10 @@ func (t *taking) freeze(ctx context.Context) error {
 // finish readies the seeds. Production runs again.
 func (t *taking) finish() error {
 	for _, p := range t.snap.Processes {
+		// The helper had none when it made the clone.
+		if err := p.Schedules[p.Member.PID].ApplySlack(p.Seed.PID); err != nil {
+			return err
+		}
 		p.surveyNewcomers()
 		p.ageTimers(t.snap.Monotonic)
 		adj := fmt.Sprintf("/proc/%d/oom_score_adj", p.Seed.PID)

@@ -20,18 +20,41 @@ type timing struct {
 	signals [2]time.Duration
 }
 
-// readTimers reads the process's timers. The helper asks, since they belong to
-// the process and not to a thread. It is done in the pause: a program may set
-// them anew at any time.
+// surveyTimers reads the interval timers that count processor time, which
+// profilers set once. It is done before the pause: each call costs as much as
+// to stop a few threads.
+func (p *Process) surveyTimers() error {
+	deadline := time.Now().Add(surveyTimeout)
+	for _, which := range []int{unix.ITIMER_VIRTUAL, unix.ITIMER_PROF} {
+		if err := p.readItimer(deadline, which); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// surveyTimeout bounds the calls for timers that are made before the pause.
+const surveyTimeout = 500 * time.Millisecond
+
+// readItimer reads an interval timer. The helper asks, since it belongs to the
+// process and not to a thread.
+func (p *Process) readItimer(deadline time.Time, which int) error {
+	call := tracee.Sys(unix.SYS_GETITIMER, uint64(which), uint64(p.Origin.Data()))
+	interval, left, err := p.askTimer(deadline, time.Microsecond, call)
+	if err != nil {
+		return fmt.Errorf("getitimer: %w", err)
+	}
+	p.Itimers[which] = Itimer{interval, left}
+	return nil
+}
+
+// readTimers reads the timers that count time. It is done in the pause: a
+// program may set them anew at any time.
 func (p *Process) readTimers(deadline time.Time) error {
 	p.Timers = nil
 	at := p.Origin.Data()
-	for which := range p.Itimers {
-		interval, left, err := p.askTimer(deadline, time.Microsecond, tracee.Sys(unix.SYS_GETITIMER, uint64(which), uint64(at)))
-		if err != nil {
-			return fmt.Errorf("getitimer: %w", err)
-		}
-		p.Itimers[which] = Itimer{interval, left}
+	if err := p.readItimer(deadline, unix.ITIMER_REAL); err != nil {
+		return err
 	}
 	timers, err := procfs.ReadTimers(p.Member.PID)
 	if err != nil {

@@ -155,6 +155,10 @@ func (o *outcome) world(w *spawn.World, req request) {
 		o.compare(ph, false)
 	}
 	o.owners(w)
+	if err := w.Wake(spawn.Opening(w)); err != nil {
+		o.problem("wake: %v", err)
+		return
+	}
 	if err := w.Release(); err != nil {
 		o.problem("release %s: %v", w.Name, err)
 	}

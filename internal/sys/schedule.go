@@ -62,6 +62,11 @@ func (s Schedule) Apply(tid int) error {
 	if _, _, errno := unix.RawSyscall(unix.SYS_IOPRIO_SET, ioprioWhoProcess, uintptr(tid), uintptr(s.IO)); errno != 0 {
 		return os.NewSyscallError("ioprio_set", errno)
 	}
+	return s.ApplySlack(tid)
+}
+
+// ApplySlack gives thread tid the timer slack alone.
+func (s Schedule) ApplySlack(tid int) error {
 	if s.Slack == "" {
 		return nil
 	}
@@ -74,5 +79,13 @@ func slackPath(tid int) string { return fmt.Sprintf("/proc/%d/timerslack_ns", ti
 // Ordinary has thread tid served as most are: SCHED_OTHER with nice value 0.
 func Ordinary(tid int) error {
 	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}
+	return os.NewSyscallError("sched_setattr", unix.SchedSetAttr(tid, &attr, 0))
+}
+
+// Urgent gives thread tid real-time priority, which its children do not inherit.
+func Urgent(tid, prio int) error {
+	attr := unix.SchedAttr{
+		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: uint32(prio), Flags: unix.SCHED_FLAG_RESET_ON_FORK,
+	}
 	return os.NewSyscallError("sched_setattr", unix.SchedSetAttr(tid, &attr, 0))
 }

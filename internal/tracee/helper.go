@@ -47,8 +47,7 @@ func (o *Origin) makeHelper() error {
 	if err := sys.GetRegs(tid, &o.base); err != nil {
 		return err
 	}
-	// Not with the lead's real-time priority, nor with the patience of an idle
-	// task: production waits for this thread, and worlds are forked from it.
+	// Not with the lead's real-time priority, which worlds would inherit.
 	if err := sys.Ordinary(tid); err != nil {
 		return err
 	}
@@ -81,6 +80,18 @@ func (o *Origin) HelperUntil(deadline time.Time, c Call) (int64, error) {
 	}
 	c.Ret = int64(regs.Rax)
 	return c.Ret, c.Err()
+}
+
+// Hurry gives the helper real-time priority where that is allowed, for the time
+// in which production waits for it. The seed does not inherit it.
+func (o *Origin) Hurry(prio int) { _ = sys.Urgent(o.helper, prio) }
+
+// Calm takes it away again.
+func (o *Origin) Calm() error {
+	if err := sys.Ordinary(o.helper); err != nil && !isGone(err) {
+		return err
+	}
+	return nil
 }
 
 // Data returns the part of the arena where injected calls may leave results.

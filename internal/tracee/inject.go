@@ -68,6 +68,11 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	// The stop may come from job control, and PTRACE_SETREGS does not clear
 	// the restart of an interrupted call by itself: callRegs does.
 	o.astray = true
+	defer func() {
+		if errors.Is(err, ErrGone) {
+			o.astray = false // who has ended does not come back
+		}
+	}()
 	for i := range calls {
 		regs := callRegs(saved, o.gadgets.Syscall, frame, calls[i])
 		if err := sys.SetRegs(tid, &regs); err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -117,7 +118,7 @@ func unusual() error {
 		}
 	}
 	unix.Umask(0o031)
-	if err := unix.Setgroups([]int{4, 20, 777}); err != nil {
+	if err := syscall.Setgroups([]int{4, 20, 777}); err != nil {
 		return os.NewSyscallError("setgroups", err)
 	}
 	return os.NewSyscallError("setresgid", unix.Setresgid(7, 8, 9))
