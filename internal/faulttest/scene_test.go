@@ -38,8 +38,7 @@ func stageVictim(t *testing.T, kind string) *scene {
 func (s *scene) spec() model.Spec {
 	return model.Spec{
 		Members: s.members, Action: []string{"/bin/true"}, Dir: "/", Env: os.Environ(),
-		Probes:   []model.Probe{{Name: "up", Command: []string{"/bin/true"}}},
-		MaxPause: s.pause, Timeout: 10 * time.Second, Settle: 10 * time.Millisecond,
+		MaxPause: s.pause, Timeout: patience / 2, Settle: 10 * time.Millisecond,
 	}
 }
 
