@@ -116,7 +116,7 @@ type killer struct {
 func (k *killer) soak(t *testing.T) {
 	k.phases = map[string]int{}
 	if slices.Contains(kinds, k.target) {
-		s := stageVictim(t, k.target)
+		s := stageVictims(t, k.target)
 		for k.kills < k.share && !t.Failed() {
 			k.batch(t, s, func() {})
 		}
@@ -166,10 +166,7 @@ func (u *undisturbed) run(t *testing.T, s *scene) {
 // killOnce kills one agent, at any moment of a run.
 func (k *killer) killOnce(t *testing.T, s *scene) {
 	t.Helper()
-	var before map[string]int64
-	if s.victim != nil {
-		before = s.victim.rounds()
-	}
+	before := s.rounds()
 	moment := time.Duration(k.random.Int64N(int64(k.took)))
 	r := start(t, request{Spec: s.spec(), Dir: s.dir})
 	time.Sleep(moment) // the moment is what is tested
@@ -190,8 +187,8 @@ func (k *killer) killOnce(t *testing.T, s *scene) {
 	k.kills++
 	k.phases[cmp.Or(e.phase, "start")]++
 	k.inspect(t, s, true)
-	if s.victim != nil && k.kills%10 == 0 {
-		s.victim.busy(t, before)
+	if k.kills%10 == 0 {
+		s.busy(t, before)
 	}
 }
 
@@ -203,8 +200,8 @@ func (k *killer) inspect(t *testing.T, s *scene, arena bool) {
 			k.deviation(t, "%s has %s: %s", s.members[i].Name, key, value)
 		}
 	}
-	if s.victim != nil {
-		if wrong := s.victim.wrong(); wrong != "" {
+	for _, v := range s.victims {
+		if wrong := v.wrong(); wrong != "" {
 			k.deviation(t, "the victim finds: %s", wrong)
 		}
 	}
