@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,6 +58,9 @@ var targets = []struct {
 func TestPrivSoak(t *testing.T) {
 	privileged(t)
 	total := kills(t)
+	stop := make(chan struct{})
+	defer close(stop)
+	go hiccup.watch(stop)
 	done := make([]tally, len(targets))
 	t.Run("targets", func(t *testing.T) {
 		for i, target := range targets {
@@ -79,6 +83,33 @@ func TestPrivSoak(t *testing.T) {
 		all.deviations += d.deviations
 	}
 	fmt.Printf("soak: %d agents killed, %d deviations\n", all.kills, all.deviations)
+}
+
+// hiccups measures how long the test, which nobody pilots, was kept waiting: a
+// deviation on a machine that stands still tells nothing of pilot.
+type hiccups struct{ worst atomic.Pointer[time.Duration] }
+
+// hiccup is the measure of this process.
+var hiccup hiccups
+
+// watch measures until stop is closed, and forgets every 20 seconds.
+func (h *hiccups) watch(stop <-chan struct{}) {
+	const nap, memory = 10 * time.Millisecond, 20 * time.Second
+	worst, since := new(time.Duration), time.Now()
+	h.worst.Store(worst)
+	for {
+		begin := time.Now()
+		select {
+		case <-stop:
+			return
+		case <-time.After(nap):
+		}
+		late := time.Since(begin) - nap
+		if time.Since(since) > memory || late > *worst {
+			worst, since = &late, time.Now()
+			h.worst.Store(worst)
+		}
+	}
 }
 
 // A tally is what became of the kills of one target.
@@ -153,7 +184,8 @@ func (k *killer) stage(t *testing.T) {
 func (k *killer) deviation(t *testing.T, format string, args ...any) {
 	t.Helper()
 	k.deviations++
-	fmt.Printf("soak: %s: DEVIATION after %d kills: %s\n", k.target, k.kills, fmt.Sprintf(format, args...))
+	fmt.Printf("soak: %s: DEVIATION after %d kills: %s (the test itself once waited %v too long)\n",
+		k.target, k.kills, fmt.Sprintf(format, args...), *hiccup.worst.Load())
 	t.Errorf(format, args...)
 }
 
@@ -210,8 +242,12 @@ func (k *killer) killOnce(t *testing.T, s *scene) {
 func (k *killer) inspect(t *testing.T, s *scene, arena bool) {
 	t.Helper()
 	for i, c := range s.usual {
-		for key, value := range c.lasting(arena) {
+		strange := c.lasting(arena)
+		for key, value := range strange {
 			k.deviation(t, "%s has %s: %s", s.members[i].Name, key, value)
+		}
+		if len(strange) > 0 {
+			t.Logf("it stands so:\n%s", standing(c.pid))
 		}
 	}
 	for _, v := range s.victims {
