@@ -143,6 +143,19 @@ type killer struct {
 	*tally
 	random *rand.Rand
 	share  int
+	// span is within which time of its start an agent is killed. It follows the
+	// length of a run as the machine gets busier or less: about one run in six
+	// ends before its kill, so that the last moments of a run have theirs too.
+	span time.Duration
+}
+
+// follow adapts the span to whether the run had ended before its kill.
+func (k *killer) follow(ended bool) {
+	if ended {
+		k.span = max(k.span*95/100, 20*time.Millisecond)
+		return
+	}
+	k.span = min(k.span*101/100, patience/2)
 }
 
 // soak kills until the target has had its share. It goes on after a deviation,
@@ -193,6 +206,7 @@ func (k *killer) deviation(t *testing.T, format string, args ...any) {
 func (k *killer) batch(t *testing.T, s *scene) {
 	t.Helper()
 	k.undisturbed.run(t, s)
+	k.span = k.took
 	for until := min(k.share, k.kills+batch); k.kills < until; {
 		if k.killOnce(t, s); t.Failed() {
 			return
@@ -213,15 +227,14 @@ func (u *undisturbed) run(t *testing.T, s *scene) {
 func (k *killer) killOnce(t *testing.T, s *scene) {
 	t.Helper()
 	before := s.rounds()
-	moment := time.Duration(k.random.Int64N(int64(k.took)))
+	moment := time.Duration(k.random.Int64N(int64(k.span)))
 	r := start(t, request{Spec: s.spec(), Dir: s.dir})
 	time.Sleep(moment) // the moment is what is tested
 	r.kill()
 	e := r.wait(t)
 	if !e.killed {
-		// The machine got faster, or pilot gave up: aim at the run as it is now.
 		if k.early++; e.Err == "" {
-			k.took = max(k.took*9/10, 20*time.Millisecond)
+			k.follow(true)
 		} else {
 			t.Logf("a run gave up: %s", e.Err)
 		}
@@ -230,6 +243,7 @@ func (k *killer) killOnce(t *testing.T, s *scene) {
 		}
 		return
 	}
+	k.follow(false)
 	k.kills++
 	k.phases[cmp.Or(e.phase, "start")]++
 	k.inspect(t, s, true)
