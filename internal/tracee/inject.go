@@ -67,6 +67,7 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	}
 	// The stop may come from job control, and PTRACE_SETREGS does not clear
 	// the restart of an interrupted call by itself: callRegs does.
+	was := o.astray
 	o.astray = true
 	defer func() {
 		if errors.Is(err, ErrGone) {
@@ -111,7 +112,7 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	if err := sys.SetRegs(tid, &saved); err != nil {
 		return child, err
 	}
-	o.astray = false
+	o.astray = was
 	return child, fault.RegsRestored.Hit()
 }
 

@@ -27,7 +27,13 @@ func (o *Origin) Remove() (err error) {
 	}()
 	var errs []error
 	if o.helper != 0 {
-		errs = append(errs, o.dropClone(), o.endHelper(), fault.HelperEnded.Hit())
+		if err := o.dropClone(); err != nil {
+			// Left alone, the helper collects the clone when its tracer has
+			// gone, and needs the arena for that.
+			o.helper, o.arena = 0, 0
+			return err
+		}
+		errs = append(errs, o.endHelper(), fault.HelperEnded.Hit())
 	}
 	if o.arena != 0 {
 		errs = append(errs, o.unmapArena(), fault.ArenaUnmapped.Hit())
