@@ -72,6 +72,7 @@ func limitsTrait() trait {
 				return "", err
 			}
 		}
+		all[unix.RLIMIT_CORE] = unix.Rlimit{} // a world has one of its own
 		return fmt.Sprint(all), nil
 	}}
 }
@@ -146,7 +147,6 @@ func traits(string) (step, error) {
 		fileTrait("/proc/self/environ"),
 		fileTrait("/proc/self/auxv"),
 		fileTrait("/proc/self/loginuid"),
-		fileTrait("/proc/self/cgroup"),
 		linkTrait("/proc/self/exe"),
 		linkTrait("/proc/self/cwd"),
 		linkTrait("/proc/self/root"),
