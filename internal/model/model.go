@@ -52,6 +52,8 @@ type Spec struct {
 	Timeout time.Duration `json:"timeout"`
 	// Settle is how long the world is watched after the action ended.
 	Settle time.Duration `json:"settle"`
+	// Limits bound what the worlds take of the host.
+	Limits Limits `json:"limits,omitzero"`
 }
 
 // A Refusal says why something cannot be piloted. It is found before anything
@@ -194,6 +196,10 @@ type World struct {
 	Attempts  []Attempt      `json:"attempts,omitempty"`
 	// Incomplete names what could not be observed. A pass is then impossible.
 	Incomplete []string `json:"incomplete,omitempty"`
+	// Ended says why pilot ended the world early, or that it was kept from what
+	// production would have had. Neither a pass nor a fail is possible then.
+	Ended string `json:"ended,omitempty"`
+	Use   Use    `json:"use,omitzero"`
 	// DeadlineHit is set when the run's timeout ended the world.
 	DeadlineHit bool          `json:"deadline_hit,omitempty"`
 	Spawn       time.Duration `json:"spawn_ns"`
@@ -279,6 +285,9 @@ type Report struct {
 	Trial    World         `json:"trial"`
 	Control  World         `json:"control"`
 	Verdict  Verdict       `json:"verdict"`
+	// Confinement says by which means the limits were in force, such as "cgroup
+	// v1 (cpu, memory, pids)".
+	Confinement string `json:"confinement,omitempty"`
 	// Leftovers names what could not be erased at the end; normally empty.
 	Leftovers []string `json:"leftovers,omitempty"`
 }

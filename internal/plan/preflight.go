@@ -31,8 +31,16 @@ type ProcessFacts struct {
 	Children    []int
 	// Outside are the addresses of connections to who is not a member.
 	Outside []string
-	// Cgroup is the process's control group, empty when not asked for.
+	// Cgroup is the control group that phantoms stay in, for want of groups of
+	// their own; empty when they leave it, or when it is the root.
 	Cgroup string
+	// Written is the resident memory that the process has written, in bytes: a
+	// fork copies a page of it when either side writes there again.
+	Written int64
+	// Headroom is what the process's control groups let it take more, in bytes,
+	// and Narrow the group with the least of it.
+	Headroom int64
+	Narrow   string
 }
 
 // Preflight says what of a process cannot be piloted, what would differ in a
@@ -66,7 +74,7 @@ func (f ProcessFacts) gaps() (out []model.Gap) {
 		gap("connection to "+peer, "it is dead in the world: the peer is not a member")
 	}
 	if f.Cgroup != "" && f.Cgroup != "/" {
-		gap("cgroup "+f.Cgroup, "processes of the world stay in it and count towards its limits")
+		gap("cgroup "+f.Cgroup, "phantoms stay in it and count towards its limits: no group of their own can be made")
 	}
 	return out
 }
