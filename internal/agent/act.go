@@ -26,10 +26,10 @@ func (r *run) act(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, r.spec.Timeout)
 	result := r.trial.watch.Run(limited, "action", r.spec.Action, r.spec.Env, r.spec.Dir, false)
 	cancel()
+	r.trial.seen.Action = &result // also when the world was ended under it
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	r.trial.seen.Action = &result
 	r.trial.seen.DeadlineHit = result.Exit == nil && result.Err == ""
 	r.progress("settle", "watching for "+r.spec.Settle.String())
 	select {

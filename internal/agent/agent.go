@@ -27,15 +27,22 @@ import (
 )
 
 // An Engine is the agent as the command line sees it.
-type Engine struct{}
+type Engine struct {
+	// ReadHost is asked a few times a second how the host fares; by default /proc
+	// is.
+	ReadHost HostReader
+}
 
 // Progress tells the user about a phase of the run.
 type Progress func(phase, text string)
 
 // Run pilots spec. Files of the run go below workDir; images and worlds are
 // removed at the end. On an error production runs as before.
-func (Engine) Run(ctx context.Context, spec model.Spec, workDir string, progress func(phase, text string)) (report *model.Report, err error) {
-	r := &run{spec: spec, dir: workDir, progress: progress, began: time.Now()}
+func (e Engine) Run(ctx context.Context, spec model.Spec, workDir string, progress func(phase, text string)) (report *model.Report, err error) {
+	r := &run{spec: spec, dir: workDir, progress: progress, began: time.Now(), readHost: readHost}
+	if e.ReadHost != nil {
+		r.readHost = e.ReadHost
+	}
 	defer func() {
 		if cerr := r.close(); cerr != nil {
 			if report != nil {
@@ -52,14 +59,14 @@ func (Engine) Run(ctx context.Context, spec model.Spec, workDir string, progress
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	if err := r.snapshot(ctx); err != nil {
-		return nil, err
-	}
-	if err := r.spawn(ctx); err != nil {
-		return nil, err
-	}
-	if err := r.act(ctx); err != nil {
-		return nil, err
+	steps, guard := watchHost(ctx, r.readHost, r.dir, r.spec.Limits)
+	r.guard = guard
+	for _, step := range []func(context.Context) error{r.snapshot, r.spawn, r.act} {
+		if err := step(steps); err != nil && (r.guard.ended() == "" || ctx.Err() != nil) {
+			return nil, err
+		} else if err != nil {
+			break // for want of the worlds
+		}
 	}
 	return r.report(ctx)
 }
@@ -71,6 +78,9 @@ type run struct {
 	progress Progress
 	began    time.Time
 	gaps     []model.Gap
+	readHost HostReader
+	confine  *confinement
+	guard    *guard
 
 	tracer   *osthread.Thread
 	image    *image.Image
@@ -84,6 +94,7 @@ type run struct {
 type side struct {
 	world *spawn.World
 	watch *observe.Watch
+	ward  *ward
 	seen  model.World
 }
 
@@ -91,8 +102,19 @@ type side struct {
 // completes the members with what is found of them.
 func (r *run) check() error {
 	refusals := checkHost()
+	reading, err := r.readHost(r.dir)
+	if err != nil {
+		return fmt.Errorf("read the host: %w", err)
+	}
+	r.spec.Limits = plan.Limits(r.spec.Limits, reading.Room)
+	if r.confine, err = confine(groupName(r.dir), r.spec.Limits); err != nil {
+		return err
+	}
 	facts, err := examine(r.spec.Members)
 	if err != nil {
+		return err
+	}
+	if err := r.confine.measure(facts); err != nil {
 		return err
 	}
 	r.spec.Members = withData(r.spec.Members, facts)
@@ -105,6 +127,7 @@ func (r *run) check() error {
 		r.gaps = append(r.gaps, gaps...)
 	}
 	refusals = append(refusals, checkData(r.spec.Members)...)
+	refusals = append(refusals, plan.RefuseRoom(processFacts(facts), r.spec.Limits, reading.Room)...)
 	if len(refusals) > 0 {
 		return &model.RefusedError{Refusals: refusals}
 	}
@@ -123,10 +146,14 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 		return refusedCopy(err)
 	}
 	r.progress("snapshot", fmt.Sprintf("production stops for at most %v", r.spec.MaxPause))
+	seeds, err := r.confine.cage("seeds", 0)
+	if err != nil {
+		return err
+	}
 	r.tracer = osthread.New()
 	err = r.tracer.Do(func() (err error) {
 		r.snap, err = capture.Take(ctx, capture.Config{
-			Members: r.spec.Members, MaxPause: r.spec.MaxPause, Image: r.image,
+			Members: r.spec.Members, MaxPause: r.spec.MaxPause, Image: r.image, Confine: seeds.Add,
 		})
 		return err
 	})
@@ -156,16 +183,28 @@ func (r *run) spawn(ctx context.Context) error {
 		name string
 	}{{r.trial, "trial"}, {r.control, "control"}} {
 		r.progress("spawn", s.name+" world")
+		cage, err := r.confine.cage(s.name, r.spec.Limits.MaxMemory)
+		if err != nil {
+			return err
+		}
 		s.side.world, err = spawn.New(ctx, r.tracer, r.snap, spawn.Config{
 			Name: s.name, Dir: filepath.Join(r.dir, "worlds", s.name),
 			Members: r.spec.Members, Addresses: addresses, Masked: sockets,
+			ScratchSize: plan.ScratchSize(r.spec.Limits), Confinement: cage,
 		})
 		if err != nil {
 			s.side.world = nil
 			return err
 		}
+		if s.side.ward, err = r.guard.add(ctx, s.side.world, cage.group); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	r.gaps = append(r.gaps, r.trial.world.Gaps...)
+	r.guard.running()
 	for _, s := range []*side{r.trial, r.control} {
 		if err := s.world.Release(); err != nil {
 			return fmt.Errorf("release world %s: %w", s.world.Name, err)
@@ -211,13 +250,25 @@ func hostAddresses() (out []string, err error) {
 
 // report ends the worlds and judges.
 func (r *run) report(ctx context.Context) (*model.Report, error) {
-	for _, s := range []*side{r.trial, r.control} {
-		s.seen.Name = s.world.Name
-		s.seen.Processes = s.watch.Processes()
-		s.seen.Spawn = s.world.Spawn
-		s.seen.Lifetime = time.Since(s.world.Released)
+	r.guard.halt()
+	for name, s := range map[string]**side{"trial": &r.trial, "control": &r.control} {
+		if *s == nil {
+			*s = &side{} // ended before it was made
+		}
+		(*s).seen.Name = name
+		r.guard.conclude((*s).ward, &(*s).seen)
+		(*s).observed()
 	}
-	diffs := map[*side]*image.Tree{r.trial: r.trial.world.Tree, r.control: r.control.world.Tree}
+	diffs := map[*side]*image.Tree{}
+	for _, s := range []*side{r.trial, r.control} {
+		switch {
+		case s.world == nil:
+		case s.seen.Ended != "":
+			s.seen.Incomplete = append(s.seen.Incomplete, "files: not compared, since the world was ended")
+		default:
+			diffs[s] = s.world.Tree
+		}
+	}
 	closing := r.closeWorlds()
 	for s, tree := range diffs {
 		files, err := r.image.Diff(ctx, tree)
@@ -240,11 +291,24 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		Verdict: verdict.Judge(model.Observation{
 			Spec: r.spec, Trial: r.trial.seen, Control: r.control.seen, Gaps: r.gaps,
 		}),
+		Confinement: r.confine.String(),
 	}
 	if closing != nil {
 		out.Leftovers = append(out.Leftovers, closing.Error())
 	}
 	return out, nil
+}
+
+// observed takes over what was seen of a world, as far as there was one.
+func (s *side) observed() {
+	if s.world == nil {
+		return
+	}
+	s.seen.Spawn = s.world.Spawn
+	if s.watch != nil {
+		s.seen.Processes = s.watch.Processes()
+		s.seen.Lifetime = time.Since(s.world.Released)
+	}
 }
 
 func (r *run) memberOf(path string) string {
@@ -274,6 +338,7 @@ func (r *run) closeWorlds() error {
 // close erases everything, whatever state the run is in. It does not depend on
 // the run's context: production comes first.
 func (r *run) close() error {
+	r.guard.halt()
 	errs := []error{r.closeWorlds()}
 	if r.tracer != nil {
 		if r.snap != nil {
@@ -281,6 +346,7 @@ func (r *run) close() error {
 		}
 		r.tracer.Close()
 	}
+	errs = append(errs, r.confine.close())
 	if r.image != nil {
 		errs = append(errs, r.image.Remove())
 	}

@@ -61,6 +61,11 @@ func WorldMemory(all []ProcessFacts) int64 {
 	return need
 }
 
+// ownCopies is what production takes itself while a snapshot lives: the pages
+// that it writes, which are the seed's as well, and the seed's page tables. The
+// kernel charges both to production's group: 8 bytes for a page of 4 KiB.
+func (f ProcessFacts) ownCopies() int64 { return f.Written/dirtyShare + f.Resident/512 }
+
 // copiedBytes is the memory that is copied in the pause.
 func (f ProcessFacts) copiedBytes() (n int64) {
 	for _, m := range f.Mappings {
@@ -75,9 +80,9 @@ func (f ProcessFacts) copiedBytes() (n int64) {
 // have no room for. l is complete.
 func RefuseRoom(all []ProcessFacts, l model.Limits, r Room) (refusals []model.Refusal) {
 	world := WorldMemory(all)
-	var production int64 // what it takes itself while its pages are also the seeds'
+	var production int64
 	for _, f := range all {
-		production += f.Written / dirtyShare
+		production += f.ownCopies()
 	}
 	need := 2*world + production + r.MemoryFloor()
 	if r.Memory < need {
@@ -104,7 +109,7 @@ func RefuseRoom(all []ProcessFacts, l model.Limits, r Room) (refusals []model.Re
 		})
 	}
 	for _, f := range all {
-		if own := f.Written / dirtyShare; f.Headroom < own {
+		if own := f.ownCopies(); f.Headroom < own {
 			refusals = append(refusals, model.Refusal{
 				Member: f.Member.Name, PID: f.Member.PID, Object: "cgroup " + f.Narrow, Kind: "memory limit",
 				Why: fmt.Sprintf("leaves it %s, and while a snapshot lives it may need %s more for its own copies of pages",

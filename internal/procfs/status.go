@@ -18,6 +18,7 @@ type Status struct {
 	Groups    []int
 	NSpid     []int // in each pid namespace, the reader's first
 	Resident  int64 // VmRSS in bytes
+	Data      int64 // VmData in bytes: private memory that can be written
 	Threads   int
 
 	CoreDumping bool
@@ -86,6 +87,9 @@ func (s *Status) field(key string, l *line) {
 		s.NSpid = l.ints()
 	case "VmRSS":
 		s.Resident = int64(l.uint(10, 53)) << 10
+		l.expect(string(l.word()) == "kB")
+	case "VmData":
+		s.Data = int64(l.uint(10, 53)) << 10
 		l.expect(string(l.word()) == "kB")
 	case "Threads":
 		s.Threads = int(l.int())

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/tracee"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,8 +17,8 @@ import (
 var ErrUnsealed = errors.New("the world is not sealed")
 
 // audit looks at the finished phantoms from outside, without regard to how
-// they were made: no open file description, no writable shared mapping and no
-// namespace may be production's.
+// they were made: no open file description, no writable shared mapping, no
+// namespace and no control group may be production's.
 func (w *World) audit() error {
 	theirs, err := w.production()
 	if err != nil {
@@ -27,8 +28,16 @@ func (w *World) audit() error {
 	if err != nil {
 		return err
 	}
+	if err := w.auditBounds(w.init.PID()); err != nil {
+		return fmt.Errorf("%w: the world's init: %w", ErrUnsealed, err)
+	}
 	for _, ph := range w.phantoms {
 		name := ph.process.Member.Name
+		for _, p := range []*tracee.Puppet{ph.stem, ph.lead} {
+			if err := w.auditBounds(p.PID); err != nil {
+				return fmt.Errorf("%w: member %s: %w", ErrUnsealed, name, err)
+			}
+		}
 		if err := auditMaps(ph.lead.PID, theirs); err != nil {
 			return fmt.Errorf("%w: member %s: %w", ErrUnsealed, name, err)
 		}

@@ -38,6 +38,19 @@ type Config struct {
 	Addresses []string
 	// Masked are paths of unix sockets that must not be reached from the world.
 	Masked []string
+	// ScratchSize bounds each temporary file system of the world, 0 for none.
+	ScratchSize int64
+	// Confinement bounds what the world's processes take of the host, or is nil.
+	Confinement Confinement
+}
+
+// A Confinement bounds processes. It is called before a process has children,
+// other threads, or memory of its own to speak of.
+type Confinement interface {
+	// Add bounds a process, and all that come of it.
+	Add(pid int) error
+	// Holds returns an error when one of the threads is not bounded.
+	Holds(tids []int) error
 }
 
 // A World is a sealed copy of the cluster.
@@ -51,6 +64,7 @@ type World struct {
 	Spawn    time.Duration
 
 	closing  atomic.Bool
+	confine  Confinement
 	snap     *capture.Snapshot
 	tracer   *osthread.Thread // the snapshot's
 	inside   *osthread.Thread // in the world's mount and network namespaces
@@ -70,7 +84,7 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 	began := time.Now()
 	w = &World{
 		Name: cfg.Name, Dir: cfg.Dir, snap: snap, tracer: tracer,
-		members: cfg.Members, outputs: map[int]*os.File{},
+		members: cfg.Members, outputs: map[int]*os.File{}, confine: cfg.Confinement,
 	}
 	defer func() {
 		if err != nil {
@@ -83,7 +97,9 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 	if err := w.openOutputs(); err != nil {
 		return w, err
 	}
-	wc := worldinit.Config{Label: cfg.Dir, Addresses: cfg.Addresses, Masked: cfg.Masked, DropCaps: forbidden}
+	wc := worldinit.Config{
+		Label: cfg.Dir, Addresses: cfg.Addresses, Masked: cfg.Masked, DropCaps: forbidden, ScratchSize: cfg.ScratchSize,
+	}
 	if snap.Image != nil {
 		if w.Tree, err = snap.Image.World(ctx, filepath.Join(cfg.Dir, "data")); err != nil {
 			return w, err
@@ -92,7 +108,7 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 			wc.Binds = append(wc.Binds, worldinit.Bind{From: r.Path, To: r.Source})
 		}
 	}
-	if w.init, err = worldinit.Start(wc); err != nil {
+	if w.init, err = worldinit.Start(wc, w.add); err != nil {
 		return w, err
 	}
 	w.inside = osthread.New()
@@ -132,7 +148,7 @@ func (w *World) build() error {
 	for _, p := range w.snap.Processes {
 		ph := &phantom{process: p}
 		w.phantoms = append(w.phantoms, ph)
-		if err := w.tracer.Do(func() error { return ph.fork(w.init.PID()) }); err != nil {
+		if err := w.tracer.Do(func() error { return ph.fork(w) }); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
 	}
@@ -212,6 +228,13 @@ func (w *World) Release() error {
 		}
 		return errors.Join(errs...)
 	})
+}
+
+// End kills every process of the world at once. It may be called by another
+// goroutine than the world's owner, until Close begins.
+func (w *World) End() error {
+	w.closing.Store(true)
+	return w.init.Kill()
 }
 
 // Init is the world's first process, through which commands are started.

@@ -29,7 +29,7 @@ func build(c Config) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
-	if err := buildDev(); err != nil {
+	if err := buildDev(c); err != nil {
 		return fmt.Errorf("build /dev: %w", err)
 	}
 	// The copies are opened first: they may lie below what is covered next.
@@ -50,7 +50,7 @@ func build(c Config) error {
 		return err
 	}
 	for i, dir := range scratch {
-		if err := overlay(i, dir); err != nil {
+		if err := c.overlay(i, dir); err != nil {
 			return fmt.Errorf("private view of %s: %w", dir, err)
 		}
 	}
@@ -58,7 +58,7 @@ func build(c Config) error {
 		if fi, err := os.Lstat(dir); err != nil || !fi.IsDir() {
 			continue // often a symbolic link to the other
 		}
-		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
+		if err := c.tmpfs(dir, unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
 			return fmt.Errorf("hide %s: %w", dir, err)
 		}
 	}
@@ -120,8 +120,16 @@ func writable(path string) error {
 	return os.NewSyscallError("mount_setattr", unix.MountSetattr(unix.AT_FDCWD, path, unix.AT_RECURSIVE, &rw))
 }
 
+// tmpfs mounts an empty file system of the world's own, of bounded size.
+func (c Config) tmpfs(dir string, flags uintptr, mode string) error {
+	if c.ScratchSize > 0 {
+		mode += fmt.Sprintf(",size=%d", c.ScratchSize)
+	}
+	return unix.Mount("tmpfs", dir, "tmpfs", flags, mode)
+}
+
 // buildDev covers /dev with a minimal one.
-func buildDev() error {
+func buildDev(c Config) error {
 	nodes := make([]*os.File, len(devices))
 	for i, name := range devices {
 		f, err := os.OpenFile("/dev/"+name, unix.O_PATH, 0)
@@ -131,7 +139,7 @@ func buildDev() error {
 		defer f.Close()
 		nodes[i] = f
 	}
-	if err := unix.Mount("tmpfs", "/dev", "tmpfs", unix.MS_NOSUID, "mode=755"); err != nil {
+	if err := c.tmpfs("/dev", unix.MS_NOSUID, "mode=755"); err != nil {
 		return err
 	}
 	for i, name := range devices {
@@ -151,7 +159,7 @@ func buildDev() error {
 	if err := unix.Mount("devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620"); err != nil {
 		return fmt.Errorf("/dev/pts: %w", err)
 	}
-	if err := unix.Mount("tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
+	if err := c.tmpfs("/dev/shm", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
 		return fmt.Errorf("/dev/shm: %w", err)
 	}
 	for link, to := range map[string]string{
@@ -169,7 +177,7 @@ func buildDev() error {
 const worldDir = "/dev/.world"
 
 // overlay gives the world its own layer above dir.
-func overlay(i int, dir string) error {
+func (c Config) overlay(i int, dir string) error {
 	if fi, err := os.Lstat(dir); err != nil || !fi.IsDir() {
 		return nil
 	}
@@ -187,14 +195,14 @@ func overlay(i int, dir string) error {
 	if errors.Is(err, unix.EINVAL) {
 		// The directory holds mount points, which a user namespace may not
 		// uncover: "failed to clone lowerpath".
-		return assemble(dir)
+		return c.assemble(dir)
 	}
 	return err
 }
 
 // assemble covers dir with a new writable directory in which every entry of the
 // old one is bound, read-only as it is.
-func assemble(dir string) error {
+func (c Config) assemble(dir string) error {
 	old, err := os.OpenFile(dir, unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
@@ -204,7 +212,7 @@ func assemble(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
+	if err := c.tmpfs(dir, unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
 		return err
 	}
 	for _, e := range entries {

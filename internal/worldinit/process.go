@@ -31,8 +31,9 @@ type Process struct {
 }
 
 // Start makes the namespaces of a world, with its init inside, and builds the
-// world's view as c says.
-func Start(c Config) (*Process, error) {
+// world's view as c says. confine, if not nil, gets the init's pid before it
+// does anything: what it starts inherits the bounds.
+func Start(c Config, confine func(pid int) error) (*Process, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
@@ -71,6 +72,11 @@ func Start(c Config) (*Process, error) {
 		return nil, fmt.Errorf("start world init: %w", err)
 	}
 	go p.receive()
+	if confine != nil {
+		if err := confine(p.PID()); err != nil {
+			return nil, errors.Join(fmt.Errorf("confine world init: %w", err), p.Kill(), p.Wait())
+		}
+	}
 	if err := p.ask(request{Config: &c}); err != nil {
 		return nil, errors.Join(fmt.Errorf("build world: %w", err), p.Kill(), p.Wait())
 	}

@@ -29,6 +29,9 @@ type Config struct {
 	Addresses []string
 	// DropCaps are the numbers of the capabilities that nothing in the world has.
 	DropCaps []int
+	// ScratchSize bounds each temporary file system of the world, in bytes; 0
+	// leaves it to the kernel, which takes half of the host's memory.
+	ScratchSize int64
 }
 
 // A Bind puts From, a path on the host, over To.
