@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pilotexec/pilot/internal/cgroup"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/plan"
@@ -143,6 +145,13 @@ func (e Engine) Doctor(ctx context.Context, spec model.Spec) (out []model.Diagno
 	if refusals := checkWorld(uid); len(refusals) > 0 && len(unable) == 0 {
 		out = append(out, model.Diagnosis{Refusals: refusals})
 	}
+	groups, err := confine(fmt.Sprintf("doctor-%d", os.Getpid()), model.Limits{MaxMemory: 1 << 30})
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(groups.measure(all), groups.close()); err != nil {
+		return nil, err
+	}
 	for i, f := range all {
 		d := model.Diagnosis{Member: members[i]}
 		if !members[i].Down() {
@@ -176,7 +185,7 @@ func size(paths []string) (total int64) {
 }
 
 // Sweep erases what agents that died have left: the files of their worlds in
-// workDirs, and their memory in production. Processes and namespaces die with
+// workDirs, their control groups, and their memory in production. Processes and namespaces die with
 // their agent, and helper threads end themselves.
 func (Engine) Sweep(ctx context.Context, workDirs []string) (erased []string, err error) {
 	for _, dir := range workDirs {
@@ -193,6 +202,14 @@ func (Engine) Sweep(ctx context.Context, workDirs []string) (erased []string, er
 	}
 	if os.Geteuid() != 0 {
 		return erased, nil
+	}
+	hierarchies, err := cgroup.Find()
+	if err != nil {
+		return erased, err
+	}
+	groups, err := cgroup.Sweep(hierarchies)
+	if erased = append(erased, groups...); err != nil {
+		return erased, err
 	}
 	tracer := osthread.New()
 	defer tracer.Close()

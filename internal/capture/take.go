@@ -25,6 +25,9 @@ type Config struct {
 	MaxPause time.Duration
 	// Image has made its live pass over the data directories, or is nil.
 	Image *image.Image
+	// Confine bounds what a seed, and all that comes of it, takes of the host. It
+	// is called once for each, as soon as production runs again. May be nil.
+	Confine func(pid int) error
 }
 
 // Real-time priorities in the pause. The tracer comes before the helpers, which
@@ -307,6 +310,11 @@ func (t *taking) finish() error {
 		}
 		p.surveyNewcomers()
 		p.ageTimers(t.snap.Monotonic)
+		if t.cfg.Confine != nil {
+			if err := t.cfg.Confine(p.Seed.PID); err != nil {
+				return fmt.Errorf("confine the seed of %s: %w", p.Member.Name, err)
+			}
+		}
 		adj := fmt.Sprintf("/proc/%d/oom_score_adj", p.Seed.PID)
 		if err := os.WriteFile(adj, []byte("1000"), 0); err != nil {
 			return err

@@ -20,6 +20,10 @@ const (
 	DefaultTimeout      = 2 * time.Minute
 	DefaultSettle       = 5 * time.Second
 	DefaultCheckTimeout = 10 * time.Second
+
+	// Per cent of the time in which all tasks of the host stand still.
+	DefaultMemoryPressure = 10
+	DefaultIOPressure     = 90
 )
 
 // DefaultFile is read from the working directory when no file is named.
@@ -34,6 +38,11 @@ type Config struct {
 	MaxPause time.Duration
 	Timeout  time.Duration
 	Settle   time.Duration
+	// MaxMemory and MaxDisk are bytes for each world, 0 for what the engine
+	// derives from the host.
+	MaxMemory, MaxDisk int64
+	// MemoryPressure and IOPressure are per cent.
+	MemoryPressure, IOPressure float64
 }
 
 // A Member describes one node, or all processes that Match finds.
@@ -72,7 +81,10 @@ func Shell(line string) Check {
 
 // Default is the configuration of an empty file.
 func Default() *Config {
-	return &Config{MaxPause: DefaultMaxPause, Timeout: DefaultTimeout, Settle: DefaultSettle}
+	return &Config{
+		MaxPause: DefaultMaxPause, Timeout: DefaultTimeout, Settle: DefaultSettle,
+		MemoryPressure: DefaultMemoryPressure, IOPressure: DefaultIOPressure,
+	}
 }
 
 // Load reads and parses path. Relative data paths start at path's directory.

@@ -19,6 +19,7 @@ type Status struct {
 	NSpid     []int // in each pid namespace, the reader's first
 	Resident  int64 // VmRSS in bytes
 	Locked    int64 // VmLck in bytes
+	Data      int64 // VmData in bytes: private memory that can be written
 	Threads   int
 
 	CoreDumping bool
@@ -89,6 +90,8 @@ func (s *Status) field(key string, l *line) {
 		s.Resident = l.kilobytes()
 	case "VmLck":
 		s.Locked = l.kilobytes()
+	case "VmData":
+		s.Data = l.kilobytes()
 	case "Threads":
 		s.Threads = int(l.int())
 	case "CoreDumping":

@@ -33,11 +33,20 @@ func (w *World) Audit() error {
 	if err := w.auditMounts(); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnsealed, err)
 	}
+	if err := w.auditBounds(w.init.PID()); err != nil {
+		return fmt.Errorf("%w: the world's init: %w", ErrUnsealed, err)
+	}
 	for _, ph := range w.phantoms {
 		if ph.ended() {
 			continue
 		}
-		err := auditProcess(ph.lead.PID, theirs, home)
+		err := w.auditBounds(ph.stem.PID)
+		if err == nil {
+			err = w.auditBounds(ph.lead.PID)
+		}
+		if err == nil {
+			err = auditProcess(ph.lead.PID, theirs, home)
+		}
 		if err == nil {
 			err = auditProgram(ph.process, ph.lead.PID)
 		}

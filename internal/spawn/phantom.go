@@ -36,15 +36,18 @@ var forbidden = []int{
 	unix.CAP_AUDIT_CONTROL, unix.CAP_AUDIT_WRITE, unix.CAP_LINUX_IMMUTABLE,
 }
 
-// fork makes the phantom's process inside the namespaces of the world whose
-// init has pid initPID. It has its origin's memory, one thread, no descriptors.
-func (ph *phantom) fork(initPID int) error {
+// fork makes the phantom's process inside the namespaces of w. It has its
+// origin's memory, one thread, no descriptors.
+func (ph *phantom) fork(w *World) error {
 	ph.pidfd = -1 // none yet
 	stem, err := ph.process.Seed.Fork(0, 0)
 	if err != nil {
 		return err
 	}
 	ph.stem = stem
+	if err := w.add(stem.PID); err != nil {
+		return err
+	}
 	if err := fault.StemForked.Hit(); err != nil {
 		return err
 	}
@@ -52,7 +55,7 @@ func (ph *phantom) fork(initPID int) error {
 	const spaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET |
 		unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWPID
 	err = stem.Do(
-		tracee.Sys(unix.SYS_PIDFD_OPEN, uint64(initPID), 0),
+		tracee.Sys(unix.SYS_PIDFD_OPEN, uint64(w.init.PID()), 0),
 		tracee.Sys(unix.SYS_SETNS, 0, spaces),
 		tracee.Sys(unix.SYS_CLOSE, 0),
 	)

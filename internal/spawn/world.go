@@ -38,6 +38,19 @@ type Config struct {
 	Members []model.Member
 	// Addresses are those of the host, in CIDR form.
 	Addresses []string
+	// ScratchSize bounds each temporary file system of the world, 0 for none.
+	ScratchSize int64
+	// Confinement bounds what the world's processes take of the host, or is nil.
+	Confinement Confinement
+}
+
+// A Confinement bounds processes. It is called before a process has children,
+// other threads, or memory of its own to speak of.
+type Confinement interface {
+	// Add bounds a process, and all that come of it.
+	Add(pid int) error
+	// Holds returns an error when one of the threads is not bounded.
+	Holds(tids []int) error
 }
 
 // A World is a sealed copy of the cluster.
@@ -54,6 +67,7 @@ type World struct {
 	Spawn                 time.Duration
 
 	closing  atomic.Bool
+	confine  Confinement
 	snap     *capture.Snapshot
 	tracer   *osthread.Thread // the snapshot's
 	inside   *osthread.Thread // in the world's mount and network namespaces
@@ -69,10 +83,6 @@ type World struct {
 	awake    bool                 // phantoms are complete, and the audit has passed
 }
 
-// scratchSize bounds what a world writes outside of its data, which is kept in
-// memory, in bytes.
-const scratchSize = 512 << 20
-
 type memoryKey struct{ dev, ino uint64 }
 
 // New builds a world, but for the threads of its phantoms: see [World.Wake].
@@ -81,7 +91,7 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 	began := time.Now()
 	w = &World{
 		Name: cfg.Name, Dir: cfg.Dir, snap: snap, tracer: tracer,
-		members: cfg.Members, outputs: map[int]*os.File{},
+		members: cfg.Members, outputs: map[int]*os.File{}, confine: cfg.Confinement,
 	}
 	defer func() {
 		if err != nil {
@@ -95,7 +105,7 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 		return w, err
 	}
 	wc := worldinit.Config{
-		Label: cfg.Dir, Addresses: cfg.Addresses, DropCaps: forbidden, Scratch: scratchSize,
+		Label: cfg.Dir, Addresses: cfg.Addresses, DropCaps: forbidden, ScratchSize: cfg.ScratchSize,
 	}
 	if wc.Owner, err = owner(snap); err != nil {
 		return w, err
@@ -111,7 +121,7 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 			wc.Binds = append(wc.Binds, worldinit.Bind{From: r.Path, To: r.Source})
 		}
 	}
-	if w.init, err = worldinit.Start(wc); err != nil {
+	if w.init, err = worldinit.Start(wc, w.add); err != nil {
 		return w, err
 	}
 	if err := fault.InitStarted.Hit(); err != nil {
@@ -160,7 +170,7 @@ func (w *World) build() error {
 	for _, p := range w.snap.Processes {
 		ph := &phantom{process: p}
 		w.phantoms = append(w.phantoms, ph)
-		if err := w.tracer.Do(func() error { return ph.fork(w.init.PID()) }); err != nil {
+		if err := w.tracer.Do(func() error { return ph.fork(w) }); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
 		w.degraded(p)
@@ -214,6 +224,13 @@ func (w *World) gap(d *kobj.Description, detail string) {
 		Object: fmt.Sprintf("fd %d (%s)", h.FD, d.Kind.Name()),
 		Detail: detail,
 	})
+}
+
+// End kills every process of the world at once. It may be called by another
+// goroutine than the world's owner, until Close begins.
+func (w *World) End() error {
+	w.closing.Store(true)
+	return w.init.Kill()
 }
 
 // Init is the world's first process, through which commands are started.

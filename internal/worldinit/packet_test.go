@@ -23,7 +23,7 @@ func encoded(t testing.TB, v any) []byte {
 
 func requests() []request {
 	return []request{
-		{Config: &Config{Label: "trial", Binds: []Bind{{"/a", "/b"}}, Scratch: 1 << 20, Addresses: []string{"10.0.0.1/32"}, DropCaps: []int{21}}},
+		{Config: &Config{Label: "trial", Binds: []Bind{{"/a", "/b"}}, ScratchSize: 1 << 20, Addresses: []string{"10.0.0.1/32"}, DropCaps: []int{21}}},
 		{Layers: []string{"/", "/home"}},
 		{Filter: true},
 		{Clock: &clock{-time.Second, time.Hour}},

@@ -39,8 +39,9 @@ type Process struct {
 }
 
 // Start makes the namespaces of a world, with its init inside, and builds the
-// world's view as c says.
-func Start(c Config) (*Process, error) {
+// world's view as c says. confine, if not nil, gets the init's pid before it
+// does anything: what it starts inherits the bounds.
+func Start(c Config, confine func(pid int) error) (*Process, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
@@ -56,7 +57,7 @@ func Start(c Config) (*Process, error) {
 	if err := sys.KeepFromChildren(); err != nil {
 		return nil, err
 	}
-	view, err := newView(c.Scratch)
+	view, err := newView(c.ScratchSize)
 	if err != nil {
 		return nil, fmt.Errorf("prepare world: %w", err)
 	}
@@ -79,7 +80,12 @@ func Start(c Config) (*Process, error) {
 		return nil, fmt.Errorf("start world init: %w", err)
 	}
 	go p.receive()
-	err = p.sendLayers(view.layers)
+	if confine != nil {
+		err = confine(p.PID())
+	}
+	if err == nil {
+		err = p.sendLayers(view.layers)
+	}
 	if err == nil {
 		_, err = p.ask(request{Config: &c})
 	}

@@ -48,7 +48,7 @@ func (v *view) close() {
 	}
 }
 
-// newView makes the layers. Their upper layers are memory, at most size bytes.
+// newView makes the layers. Their upper layers are memory, at most size bytes if that is not 0.
 func newView(size int64) (v *view, err error) {
 	v = &view{}
 	// Its mounts are seen by this thread only, and end with it, but for those
@@ -68,7 +68,7 @@ func newView(size int64) (v *view, err error) {
 		}
 		// It must be somewhere. This is seen in no layer.
 		const upper = "/dev"
-		if err := unix.Mount("tmpfs", upper, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=755,size=%d", size)); err != nil {
+		if err := (Config{ScratchSize: size}).tmpfs(upper, "mode=755"); err != nil {
 			return fmt.Errorf("make the upper layers: %w", err)
 		}
 		for i, path := range mounts {
