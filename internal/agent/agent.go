@@ -196,7 +196,7 @@ func (r *run) spawn(ctx context.Context) error {
 			s.side.world = nil
 			return err
 		}
-		if s.side.ward, err = r.guard.add(ctx, s.side.world, cage.group); err != nil {
+		if s.side.ward, err = r.guard.add(s.side.world, cage.group); err != nil {
 			return err
 		}
 	}

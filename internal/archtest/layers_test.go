@@ -68,12 +68,13 @@ var layers = map[string]layer{
 	"testcluster": faces,
 	"web":         faces,
 
-	"archtest": tests,
-	"e2e":      tests,
-	"kindtest": tests,
-	"testenv":  tests,
-	"victim":   tests,
-	"victim/*": tests,
+	"archtest":  tests,
+	"e2e":       tests,
+	"limittest": tests,
+	"kindtest":  tests,
+	"testenv":   tests,
+	"victim":    tests,
+	"victim/*":  tests,
 }
 
 // sideways are the imports that are allowed inside a layer.

@@ -90,6 +90,10 @@ var kinds = map[string]func(dir string) (step, error){
 	"float":   float,
 	"process": process,
 
+	"hungry":  hungry,
+	"writer":  writer,
+	"spinner": spinner,
+
 	"io_uring":    ioUring,
 	"perf_event":  perfEvent,
 	"bpf":         bpfMap,
