@@ -219,7 +219,8 @@ func (s *scene) agent(t *testing.T, o order) (got outcome) {
 	}
 	s.goesOn(t)
 	if r := got.Report; r != nil {
-		t.Logf("%s: %s; trial %+v, control %+v; pause %v; %s", r.Verdict.Status, r.Verdict.Reason, r.Trial.Use, r.Control.Use, r.Pause.Total, r.Confinement)
+		t.Logf("%s: %s; trial %+v, control %+v; pause %v, spawned in %v and %v; %s", r.Verdict.Status, r.Verdict.Reason,
+			r.Trial.Use, r.Control.Use, r.Pause.Total, r.Trial.Spawn, r.Control.Spawn, r.Confinement)
 		if len(r.Leftovers) > 0 {
 			t.Errorf("left behind: %v", r.Leftovers)
 		}
