@@ -205,6 +205,11 @@ func (r *run) spawn(ctx context.Context) error {
 	}
 	r.gaps = append(r.gaps, r.trial.world.Gaps...)
 	r.guard.running()
+	// Not before: that the worlds are made is pilot's own work, and it is better
+	// soon over, since production copies pages as long as there are seeds.
+	if err := r.confine.groups.Yield(); err != nil {
+		return err
+	}
 	for _, s := range []*side{r.trial, r.control} {
 		if err := s.world.Release(); err != nil {
 			return fmt.Errorf("release world %s: %w", s.world.Name, err)

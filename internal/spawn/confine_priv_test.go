@@ -76,7 +76,7 @@ func TestMeter(t *testing.T) {
 		}
 		return f
 	}
-	write("old", 1<<20)
+	old := write("old", 1<<20)
 	m := &Meter{dir: dir, phantoms: []int{os.Getpid()}}
 	var err error
 	if m.base, err = m.taken(nil); err != nil || m.base < 1<<20 {
@@ -100,7 +100,8 @@ func TestMeter(t *testing.T) {
 		t.Fatal(err)
 	}
 	near("a file without a name", 5<<20)
-	if err := os.Remove(filepath.Join(dir, "old")); err != nil {
+	_ = old.Close()
+	if err := os.Remove(old.Name()); err != nil {
 		t.Fatal(err)
 	}
 	near("less", 4<<20)
