@@ -235,7 +235,7 @@ func (r *run) spawn(ctx context.Context) error {
 		if err := fault.WorldSpawned.Hit(); err != nil {
 			return err
 		}
-		if s.side.ward, err = r.guard.add(ctx, s.side.world, cage.group); err != nil {
+		if s.side.ward, err = r.guard.add(s.side.world, cage.group); err != nil {
 			return err
 		}
 		r.gateway(s.side)
@@ -254,6 +254,11 @@ func (r *run) spawn(ctx context.Context) error {
 		if err := s.world.Wake(opening); err != nil {
 			return err
 		}
+	}
+	// Not before: that the worlds are made is pilot's own work, and it is better
+	// soon over, since production copies pages as long as there are seeds.
+	if err := r.confine.groups.Yield(); err != nil {
+		return err
 	}
 	for _, s := range []*side{r.trial, r.control} {
 		if err := s.world.Release(); err != nil {

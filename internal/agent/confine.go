@@ -19,9 +19,6 @@ import (
 )
 
 const (
-	// cpuWeight is the share of the processor that all worlds of a run have
-	// against any other group of the host, which has 100.
-	cpuWeight = 2
 	// mostProcesses bounds the processes and threads of a world.
 	mostProcesses = 8192
 	// lowestPriority is the nice value of worlds where there is no group for
@@ -44,7 +41,7 @@ func confine(name string, l model.Limits) (*confinement, error) {
 	}
 	groups, err := cgroup.New(hierarchies, name, cgroup.Limits{
 		// Both worlds, and a little for the seeds.
-		Memory: 2*l.MaxMemory + 64<<20, PIDs: 3 * mostProcesses, CPUWeight: cpuWeight,
+		Memory: 2*l.MaxMemory + 64<<20, PIDs: 3 * mostProcesses, CPUWeight: cgroup.DefaultWeight,
 	})
 	if err != nil {
 		return nil, err

@@ -152,6 +152,10 @@ func (e Engine) Doctor(ctx context.Context, spec model.Spec) (out []model.Diagno
 	if err := errors.Join(groups.measure(all), groups.close()); err != nil {
 		return nil, err
 	}
+	room, err := doctorRoom(all, spec.Limits)
+	if err != nil {
+		return nil, err
+	}
 	for i, f := range all {
 		d := model.Diagnosis{Member: members[i]}
 		if !members[i].Down() {
@@ -164,10 +168,30 @@ func (e Engine) Doctor(ctx context.Context, spec model.Spec) (out []model.Diagno
 				}
 			}
 		}
+		for _, refusal := range room {
+			// What is the host's stands with the first.
+			if refusal.PID == members[i].PID && refusal.PID != 0 || refusal.PID == 0 && i == 0 {
+				d.Refusals = append(d.Refusals, refusal)
+			}
+		}
 		d.DataBytes = size(members[i].Data)
 		out = append(out, d)
 	}
 	return out, nil
+}
+
+// doctorRoom tells whether there is room for a run of these members. Where its
+// files will be is not known yet: where temporary ones are kept may do.
+func doctorRoom(all []facts, l model.Limits) ([]model.Refusal, error) {
+	if len(all) == 0 {
+		return nil, nil
+	}
+	reading, err := readLoad(os.TempDir())
+	if err != nil {
+		return nil, fmt.Errorf("read the host: %w", err)
+	}
+	l = plan.Limits(l, reading.Room)
+	return plan.RefuseRoom(processFacts(all), l, reading.Room), nil
 }
 
 func size(paths []string) (total int64) {

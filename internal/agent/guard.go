@@ -59,6 +59,7 @@ type guard struct {
 	dir    string
 	limits model.Limits
 	cancel context.CancelCauseFunc // of the run's steps
+	life   context.Context         // of the guard's goroutines
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
 
@@ -83,10 +84,9 @@ type ward struct {
 func watchHost(ctx context.Context, read HostReader, dir string, l model.Limits) (context.Context, *guard) {
 	g := &guard{read: read, dir: dir, limits: l, decide: plan.Guard{Limits: l}}
 	ctx, g.cancel = context.WithCancelCause(ctx)
-	var own context.Context
-	own, g.stop = context.WithCancel(context.Background())
+	g.life, g.stop = context.WithCancel(context.Background())
 	g.wg.Go(func() {
-		for g.look(); wait(own, guardPeriod); g.look() {
+		for g.look(); wait(g.life, guardPeriod); g.look() {
 		}
 	})
 	return ctx, g
@@ -107,11 +107,12 @@ func (g *guard) halt() {
 	if g != nil {
 		g.stop()
 		g.wg.Wait()
+		g.cancel(nil)
 	}
 }
 
 // add puts a world that is complete under guard.
-func (g *guard) add(ctx context.Context, w *spawn.World, group *cgroup.Group) (*ward, error) {
+func (g *guard) add(w *spawn.World, group *cgroup.Group) (*ward, error) {
 	meter, err := w.Meter()
 	if err != nil {
 		return nil, err
@@ -122,7 +123,7 @@ func (g *guard) add(ctx context.Context, w *spawn.World, group *cgroup.Group) (*
 	g.mu.Unlock()
 	// On its own: a walk over many files must not keep the guard from the host.
 	g.wg.Go(func() {
-		for rest := walkPeriod; wait(ctx, rest); {
+		for rest := walkPeriod; wait(g.life, rest); {
 			began := time.Now()
 			g.walk(v)
 			rest = max(walkPeriod, walkRest*time.Since(began))

@@ -81,6 +81,7 @@ var layers = map[string]layer{
 	"testenv":    tests,
 	"victim":     tests,
 	"victim/*":   tests,
+	"limittest":  tests,
 }
 
 // sideways are the imports that are allowed inside a layer.

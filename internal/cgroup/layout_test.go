@@ -116,6 +116,32 @@ func TestLimit(t *testing.T) {
 	}
 }
 
+func TestYield(t *testing.T) {
+	for _, c := range []struct {
+		version int
+		files   map[string]string // before
+		file    string
+		want    string
+	}{
+		{1, map[string]string{"cpu.idle": "0", "cpu.shares": "1024"}, "cpu.idle", "1"},
+		{2, map[string]string{"cpu.idle": "0", "cpu.weight": "100"}, "cpu.idle", "1"},
+		{1, map[string]string{"cpu.shares": "1024"}, "cpu.shares", "20"},
+		{2, map[string]string{"cpu.weight": "100"}, "cpu.weight", "2"},
+	} {
+		dir := tree(t, c.files)
+		r := &Run{places: []place{
+			{Hierarchy: Hierarchy{Version: 1, Controllers: []string{"memory"}}, dir: t.TempDir()},
+			{Hierarchy: Hierarchy{Version: c.version, Controllers: []string{"cpu"}}, dir: dir},
+		}}
+		if err := r.Yield(); err != nil {
+			t.Error(err)
+		}
+		if got := content(t, filepath.Join(dir, c.file)); !strings.HasPrefix(got, c.want) {
+			t.Errorf("version %d: %s holds %q, want %q", c.version, c.file, got, c.want)
+		}
+	}
+}
+
 func TestDelegate(t *testing.T) {
 	dir := tree(t, map[string]string{"a/cgroup.subtree_control": "cpu memory\n", "b/cgroup.subtree_control": ""})
 	for _, name := range []string{"a", "b"} {

@@ -19,10 +19,13 @@ const Prefix = "pilot-"
 type Limits struct {
 	Memory int64 // bytes
 	PIDs   int   // processes and threads
-	// CPUWeight is the share of the processor under contention, where 100 is
+	// CPUWeight is the share of the processor under contention; DefaultWeight is
 	// that of any other group.
 	CPUWeight int
 }
+
+// DefaultWeight is the weight of a group that nobody has given one.
+const DefaultWeight = 100
 
 // A Run is the group of one run, in each hierarchy. No process is in it
 // directly: version 2 wants them in the leaves.
@@ -160,6 +163,28 @@ func (r *Run) Means() string {
 		}
 	}
 	return strings.Join(parts, " and ")
+}
+
+// lowWeight is what the run gets of the processor where groups cannot be idle.
+const lowWeight = 2
+
+// Yield lets the run have only what of the processors nobody else wants: tasks
+// of an idle group, since Linux 5.15, are preempted as soon as another wakes up.
+// Before, a low weight has to do.
+func (r *Run) Yield() error {
+	for _, p := range r.places {
+		if !slices.Contains(p.Controllers, "cpu") {
+			continue
+		}
+		err := writeFile(filepath.Join(p.dir, "cpu.idle"), "1")
+		if errors.Is(err, fs.ErrNotExist) {
+			err = limit(p.dir, p.Version, "cpu", Limits{CPUWeight: lowWeight})
+		}
+		if err != nil {
+			return fmt.Errorf("yield the processor: %w", err)
+		}
+	}
+	return nil
 }
 
 // Close removes the groups of the run. Their processes must have ended.

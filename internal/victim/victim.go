@@ -103,6 +103,10 @@ var kinds = map[string]func(dir string) (step, error){
 	"rearm":      rearm,
 	"random":     randomness,
 
+	"hungry":  hungry,
+	"writer":  writer,
+	"spinner": spinner,
+
 	"io_uring":    ioUring,
 	"perf_event":  perfEvent,
 	"bpf":         bpfMap,
