@@ -127,8 +127,8 @@ func TestPrivShort(t *testing.T) {
 // TestPrivLittleMemory: a host without room is told so before anything is done.
 func TestPrivLittleMemory(t *testing.T) {
 	s := stage(t, "hungry", "true", here)
-	got := s.agent(t, order{Available: 600 << 20})
-	if !got.Refused || !strings.Contains(got.Err, "600 MiB are available") || !got.Phases["snapshot"].IsZero() {
+	got := s.agent(t, order{Available: 520 << 20})
+	if !got.Refused || !strings.Contains(got.Err, "520 MiB are available") || !got.Phases["snapshot"].IsZero() {
 		t.Errorf("%+v", got)
 	}
 	s.spec.Limits.MaxMemory = 8 << 20
