@@ -63,6 +63,9 @@ func (e Engine) Run(ctx context.Context, spec model.Spec, workDir string, progre
 	if err := requireRoot(); err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(workDir, 0o700); err != nil {
+		return nil, err
+	}
 	progress("check", fmt.Sprintf("%d members", len(spec.Members)))
 	if err := r.check(ctx); err != nil {
 		return nil, err

@@ -56,7 +56,8 @@ func TestPrivMemory(t *testing.T) {
 	if got.Report.Control.Ended != "" {
 		t.Errorf("the control was ended, too: %s", got.Report.Control.Ended)
 	}
-	if took := got.Report.Trial.Use.Memory; took > 160<<20 {
+	// Some pages are charged before the kernel finds that they are too many.
+	if took := got.Report.Trial.Use.Memory; took > 161<<20 {
 		t.Errorf("it took %d bytes", took)
 	}
 }
@@ -127,8 +128,8 @@ func TestPrivShort(t *testing.T) {
 // TestPrivLittleMemory: a host without room is told so before anything is done.
 func TestPrivLittleMemory(t *testing.T) {
 	s := stage(t, "hungry", "true", here)
-	got := s.agent(t, order{Available: 600 << 20})
-	if !got.Refused || !strings.Contains(got.Err, "600 MiB are available") || !got.Phases["snapshot"].IsZero() {
+	got := s.agent(t, order{Available: 520 << 20})
+	if !got.Refused || !strings.Contains(got.Err, "520 MiB are available") || !got.Phases["snapshot"].IsZero() {
 		t.Errorf("%+v", got)
 	}
 	s.spec.Limits.MaxMemory = 8 << 20

@@ -42,9 +42,9 @@ func Limits(l model.Limits, r Room) model.Limits {
 	return l
 }
 
-// What a world takes besides the pages of its phantoms, as measured for small
-// processes: its init with a shim or two, page tables, kernel objects.
-const worldOverhead = 48 * mebibyte
+// What a world takes besides the pages of its phantoms: its init with a shim or
+// two, page tables, kernel objects. Small processes were seen to take 1 to 6 MiB.
+const worldOverhead = 16 * mebibyte
 
 // dirtyShare is which part of its written memory a process is taken to write
 // while a snapshot lives: one in dirtyShare pages. See docs/design/limits.md.

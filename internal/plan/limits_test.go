@@ -51,9 +51,9 @@ func TestRefuseRoom(t *testing.T) {
 		}, nil},
 		{"little memory", func(_ *ProcessFacts, _ *model.Limits, r *Room) {
 			r.Memory = 2*(gib+worldOverhead) + gib + 512*mebibyte - 1
-		}, []string{"3680 MiB are available", "may need 3680 MiB", "1072 MiB each", "1024 MiB for production", "512 MiB stay free"}},
+		}, []string{"3616 MiB are available", "may need 3616 MiB", "1040 MiB each", "1024 MiB for production", "512 MiB stay free"}},
 		{"small limit", func(_ *ProcessFacts, l *model.Limits, _ *Room) { l.MaxMemory = 100 * mebibyte },
-			[]string{"may take 100 MiB, and may need 1072 MiB"}},
+			[]string{"may take 100 MiB, and may need 1040 MiB"}},
 		{"little disk", func(_ *ProcessFacts, _ *model.Limits, r *Room) { r.Disk = 8 * gib },
 			[]string{"8192 MiB are free", "may need 8448 MiB", "4096 MiB each", "256 MiB stay free"}},
 		{"narrow group", func(f *ProcessFacts, _ *model.Limits, _ *Room) { f.Headroom, f.Narrow = gib-1, "/system.slice/etcd" },

@@ -227,7 +227,9 @@ func auditFDs(pid int, theirs *estate) error {
 	}
 	for _, fd := range fds {
 		var st unix.Stat_t
-		if err := unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, fd), &st); err != nil {
+		if err := unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, fd), &st); errors.Is(err, unix.ENOENT) {
+			continue // closed meanwhile: the world runs
+		} else if err != nil {
 			return fmt.Errorf("fd %d: %w", fd, err)
 		}
 		for _, h := range theirs.open[inode{st.Dev, st.Ino}] {

@@ -40,7 +40,11 @@ func (ph *phantom) schedule() error {
 		return err
 	}
 	return ph.each(func(p *tracee.Puppet, t tracee.Thread) error {
-		if want, known := ph.process.Schedules[t.TID]; known && want != now {
+		want, known := ph.process.Schedules[t.TID]
+		if now.Nice > 0 { // for want of a control group
+			want.Nice = max(want.Nice, now.Nice)
+		}
+		if known && want != now {
 			return want.Apply(p.TID)
 		}
 		return nil
