@@ -24,7 +24,7 @@ var before = map[fault.Point][]fault.Injection{
 	// A signal arrives while a thread is about to be stopped.
 	fault.SignalSeen: {{Point: fault.ThreadSeized, Effect: fault.Delay, Delay: delay}},
 	// The pause fails before the clones are begun.
-	fault.ForkDisarmed: {{Point: fault.ThreadsStopped, Effect: fault.Error}},
+	fault.ForkDisarmed: {{Point: fault.ForkArmed, Effect: fault.Error}},
 }
 
 func TestPrivFaultsC(t *testing.T)    { testFaults(t, "c") }
