@@ -390,7 +390,7 @@ func (r *run) memberOf(path string) string {
 }
 
 func (r *run) closeWorlds() error {
-	var errs []error
+	errs := []error{r.confine.hasten()}
 	for _, s := range []*side{r.trial, r.control} {
 		if s == nil || s.world == nil {
 			continue

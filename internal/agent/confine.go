@@ -125,6 +125,14 @@ func (c *confinement) cage(name string, memory int64) (*cage, error) {
 	return &cage{group: g, nice: !c.groups.Has("cpu"), memory: memory, rlimit: memory > 0 && !c.groups.Has("memory")}, nil
 }
 
+// hasten is called before worlds are ended.
+func (c *confinement) hasten() error {
+	if c == nil {
+		return nil
+	}
+	return c.groups.Hasten()
+}
+
 func (c *confinement) close() error {
 	if c == nil {
 		return nil

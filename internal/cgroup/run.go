@@ -187,6 +187,27 @@ func (r *Run) Yield() error {
 	return nil
 }
 
+// Hasten gives the run a group's usual share of the processors again, so that
+// what is killed ends soon: a process that gets no processor cannot even die.
+func (r *Run) Hasten() error {
+	if r == nil {
+		return nil
+	}
+	for _, p := range r.places {
+		if !slices.Contains(p.Controllers, "cpu") {
+			continue
+		}
+		err := writeFile(filepath.Join(p.dir, "cpu.idle"), "0")
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			err = limit(p.dir, p.Version, "cpu", Limits{CPUWeight: DefaultWeight})
+		}
+		if err != nil {
+			return fmt.Errorf("hasten the worlds' end: %w", err)
+		}
+	}
+	return nil
+}
+
 // Close removes the groups of the run. Their processes must have ended.
 func (r *Run) Close() error {
 	var errs []error

@@ -20,10 +20,6 @@ const (
 	DefaultTimeout      = 2 * time.Minute
 	DefaultSettle       = 5 * time.Second
 	DefaultCheckTimeout = 10 * time.Second
-
-	// Per cent of the time in which all tasks of the host stand still.
-	DefaultMemoryPressure = 10
-	DefaultIOPressure     = 90
 )
 
 // DefaultFile is read from the working directory when no file is named.
@@ -83,7 +79,6 @@ func Shell(line string) Check {
 func Default() *Config {
 	return &Config{
 		MaxPause: DefaultMaxPause, Timeout: DefaultTimeout, Settle: DefaultSettle,
-		MemoryPressure: DefaultMemoryPressure, IOPressure: DefaultIOPressure,
 	}
 }
 

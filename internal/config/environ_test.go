@@ -14,7 +14,7 @@ func TestEnviron(t *testing.T) {
 	if c.MaxPause != 20*time.Millisecond || c.Timeout != DefaultTimeout || c.Settle != 0 {
 		t.Errorf("got %+v", c)
 	}
-	if c.MaxMemory != 1<<30 || c.MaxDisk != 64<<20 || c.MemoryPressure != DefaultMemoryPressure || c.IOPressure != 40 {
+	if c.MaxMemory != 1<<30 || c.MaxDisk != 64<<20 || c.MemoryPressure != 0 || c.IOPressure != 40 {
 		t.Errorf("got %+v", c)
 	}
 }

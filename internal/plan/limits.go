@@ -30,6 +30,12 @@ func (r Room) DiskFloor() int64 { return min(r.DiskTotal/100, mostFloorDisk) }
 // mostDisk is the default of what a world may write where the disk is large.
 const mostDisk = 4 << 30
 
+// The pressures, in per cent, at which worlds are ended when none are given.
+const (
+	DefaultMemoryPressure = 10
+	DefaultIOPressure     = 90
+)
+
 // Limits fills in what was not asked for. Both worlds together may take half of
 // what is available. No world is given so little that it could not be made.
 func Limits(l model.Limits, r Room) model.Limits {
@@ -38,6 +44,12 @@ func Limits(l model.Limits, r Room) model.Limits {
 	}
 	if l.MaxDisk == 0 {
 		l.MaxDisk = max(min(r.Disk/4, mostDisk), mebibyte)
+	}
+	if l.MaxMemoryPressure == 0 {
+		l.MaxMemoryPressure = DefaultMemoryPressure
+	}
+	if l.MaxIOPressure == 0 {
+		l.MaxIOPressure = DefaultIOPressure
 	}
 	return l
 }

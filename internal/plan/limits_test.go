@@ -15,10 +15,10 @@ func TestLimits(t *testing.T) {
 		room Room
 		want model.Limits
 	}{
-		{model.Limits{}, Room{Memory: 8 * gib, Disk: 4 * gib}, model.Limits{MaxMemory: 2 * gib, MaxDisk: gib}},
-		{model.Limits{}, Room{Memory: 8 * gib, Disk: 400 * gib}, model.Limits{MaxMemory: 2 * gib, MaxDisk: 4 * gib}},
-		{model.Limits{}, Room{}, model.Limits{MaxMemory: mebibyte, MaxDisk: mebibyte}},
-		{model.Limits{MaxMemory: 7, MaxDisk: 8, MaxIOPressure: 9}, Room{Memory: gib, Disk: gib}, model.Limits{MaxMemory: 7, MaxDisk: 8, MaxIOPressure: 9}},
+		{model.Limits{}, Room{Memory: 8 * gib, Disk: 4 * gib}, model.Limits{MaxMemory: 2 * gib, MaxDisk: gib, MaxMemoryPressure: 10, MaxIOPressure: 90}},
+		{model.Limits{}, Room{Memory: 8 * gib, Disk: 400 * gib}, model.Limits{MaxMemory: 2 * gib, MaxDisk: 4 * gib, MaxMemoryPressure: 10, MaxIOPressure: 90}},
+		{model.Limits{}, Room{}, model.Limits{MaxMemory: mebibyte, MaxDisk: mebibyte, MaxMemoryPressure: 10, MaxIOPressure: 90}},
+		{model.Limits{MaxMemory: 7, MaxDisk: 8, MaxIOPressure: 9}, Room{Memory: gib, Disk: gib}, model.Limits{MaxMemory: 7, MaxDisk: 8, MaxMemoryPressure: 10, MaxIOPressure: 9}},
 	} {
 		if got := Limits(c.ask, c.room); got != c.want {
 			t.Errorf("%+v in %+v: got %+v, want %+v", c.ask, c.room, got, c.want)
