@@ -145,6 +145,9 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	if r.image, err = image.Prepare(ctx, filepath.Join(r.dir, "image"), sources); err != nil {
 		return refusedCopy(err)
 	}
+	if err := r.image.Room(ctx, 2); err != nil {
+		return refusedCopy(err)
+	}
 	r.progress("snapshot", fmt.Sprintf("production stops for at most %v", r.spec.MaxPause))
 	seeds, err := r.confine.cage("seeds", 0)
 	if err != nil {

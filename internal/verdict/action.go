@@ -21,7 +21,7 @@ func action(o model.Observation) []model.Finding {
 	case a.Exit == nil:
 		f.Rule, f.Severity = "action-unfinished", model.Unproven
 		f.Message = "the action did not end"
-		if o.Spec.Timeout > 0 {
+		if o.Spec.Timeout > 0 && o.Trial.Ended == "" {
 			f.Message = fmt.Sprintf("the action did not end within %s", o.Spec.Timeout)
 		}
 	case a.OK():
