@@ -65,7 +65,8 @@ func (e Engine) Run(ctx context.Context, spec model.Spec, workDir string, progre
 		if err := step(steps); err != nil && (r.guard.ended() == "" || ctx.Err() != nil) {
 			return nil, err
 		} else if err != nil {
-			break // for want of the worlds
+			r.broke = err // for want of the worlds
+			break
 		}
 	}
 	return r.report(ctx)
@@ -81,6 +82,8 @@ type run struct {
 	readHost HostReader
 	confine  *confinement
 	guard    *guard
+	// broke is what kept the run from going on when the worlds were ended.
+	broke error
 
 	tracer   *osthread.Thread
 	image    *image.Image
@@ -266,6 +269,10 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		(*s).seen.Name = name
 		r.guard.conclude((*s).ward, &(*s).seen)
 		(*s).observed()
+	}
+	// It may tell of a pause that led to no snapshot.
+	if r.broke != nil && r.broke != context.Canceled {
+		r.trial.seen.Incomplete = append(r.trial.seen.Incomplete, "the run: "+r.broke.Error())
 	}
 	diffs := map[*side]*image.Tree{}
 	for _, s := range []*side{r.trial, r.control} {
