@@ -82,7 +82,8 @@ func (e Engine) Run(ctx context.Context, spec model.Spec, workDir string, progre
 		if err := step(steps); err != nil && (r.guard.ended() == "" || ctx.Err() != nil) {
 			return nil, err
 		} else if err != nil {
-			break // for want of the worlds
+			r.broke = err // for want of the worlds
+			break
 		}
 	}
 	return r.report(ctx)
@@ -101,6 +102,8 @@ type run struct {
 	readLoad HostReader
 	confine  *confinement
 	guard    *guard
+	// broke is what kept the run from going on when the worlds were ended.
+	broke error
 
 	tracer   *osthread.Thread
 	image    *image.Image
@@ -179,6 +182,9 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	sources = plan.Tidy(sources)
 	r.progress("copy", fmt.Sprintf("%d data paths, while production runs", len(sources)))
 	if r.image, err = image.Prepare(ctx, filepath.Join(r.dir, "image"), sources); err != nil {
+		return refusedCopy(err)
+	}
+	if err := r.image.Room(ctx, 2); err != nil {
 		return refusedCopy(err)
 	}
 	if err := fault.AgentCopied.Hit(); err != nil {
@@ -308,6 +314,10 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		if err := (*s).observed(); err != nil {
 			return nil, err
 		}
+	}
+	// It may tell of a pause that led to no snapshot.
+	if r.broke != nil && r.broke != context.Canceled {
+		r.trial.seen.Incomplete = append(r.trial.seen.Incomplete, "the run: "+r.broke.Error())
 	}
 	diffs := map[*side]*image.Tree{}
 	for _, s := range []*side{r.trial, r.control} {

@@ -181,12 +181,17 @@ func (e Engine) Doctor(ctx context.Context, spec model.Spec) (out []model.Diagno
 }
 
 // doctorRoom tells whether there is room for a run of these members. Where its
-// files will be is not known yet: where temporary ones are kept may do.
+// files will be is not known yet, but that is below the user's directory unless
+// something else is asked for.
 func doctorRoom(all []facts, l model.Limits) ([]model.Refusal, error) {
 	if len(all) == 0 {
 		return nil, nil
 	}
-	reading, err := readLoad(os.TempDir())
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = "/"
+	}
+	reading, err := readLoad(home)
 	if err != nil {
 		return nil, fmt.Errorf("read the host: %w", err)
 	}

@@ -67,6 +67,7 @@ type guard struct {
 	decide plan.Guard
 	wards  []*ward
 	why    string // of all worlds
+	err    error  // of a reading
 }
 
 // A ward is one world under guard.
@@ -75,8 +76,8 @@ type ward struct {
 	group *cgroup.Group
 	meter *spawn.Meter
 	use   plan.WorldUse
-	peak  int64
 	why   string
+	err   error // of a look
 }
 
 // watchHost starts a guard, and returns a context that ends with the worlds. The
@@ -144,6 +145,9 @@ func (g *guard) look() {
 	reading, err := g.read(g.dir)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if err != nil && g.err == nil {
+		g.err = err
+	}
 	if err == nil && g.why == "" {
 		if g.why = g.decide.Judge(reading); g.why != "" {
 			g.endAll()
@@ -170,10 +174,11 @@ func (g *guard) walk(v *ward) {
 
 // look reads what costs nothing.
 func (v *ward) look() {
-	if u, err := v.group.Usage(); err == nil {
-		v.use.Memory, v.use.Kills = u.Memory, u.OOMKills
-		v.peak = max(v.peak, u.Peak, u.Memory)
+	u, err := v.group.Usage()
+	if err != nil && v.err == nil {
+		v.err = err
 	}
+	v.use.Memory, v.use.Kills = max(v.use.Memory, u.Peak, u.Memory), max(v.use.Kills, u.OOMKills)
 	for i, s := range v.meter.Scratch() {
 		if i == len(v.use.Scratch) {
 			v.use.Scratch = append(v.use.Scratch, s)
@@ -236,6 +241,9 @@ func (g *guard) ended() string {
 // world must not be closed yet.
 func (g *guard) conclude(v *ward, w *model.World) {
 	w.Ended = g.why
+	if g.err != nil {
+		w.Incomplete = append(w.Incomplete, fmt.Sprintf("how the host fared: %v", g.err))
+	}
 	if v == nil {
 		return
 	}
@@ -246,9 +254,12 @@ func (g *guard) conclude(v *ward, w *model.World) {
 	} else {
 		w.Incomplete = append(w.Incomplete, fmt.Sprintf("what it wrote: %v", err))
 	}
+	if v.err != nil {
+		w.Incomplete = append(w.Incomplete, fmt.Sprintf("what it took of memory: %v", v.err))
+	}
 	g.judge(v)
 	if w.Ended == "" {
 		w.Ended = v.why
 	}
-	w.Use = model.Use{Memory: v.peak, Written: v.total().Written}
+	w.Use = model.Use{Memory: v.use.Memory, Written: v.total().Written}
 }

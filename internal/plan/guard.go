@@ -84,7 +84,7 @@ func (g *Guard) share(now Reading, window, since time.Duration, stall func(Readi
 
 // WorldUse is what one world takes.
 type WorldUse struct {
-	Memory  int64 // charged to its group, in bytes
+	Memory  int64 // the most that its group was charged with, in bytes
 	Kills   int   // of its processes, by the kernel, at its memory limit
 	Written int64 // bytes, all in all
 	// Scratch are its temporary file systems.
@@ -101,6 +101,9 @@ type Scratch struct {
 // is not what production would have been.
 func Exceeded(u WorldUse, l model.Limits) string {
 	switch {
+	case u.Kills > 0 && u.Memory < l.MaxMemory/10*9:
+		// Not for its own limit: the kernel takes what pilot made first.
+		return fmt.Sprintf("the kernel killed %s in it for want of memory on the host; it had taken %s of %s", processes(u.Kills), Size(u.Memory), Size(l.MaxMemory))
 	case u.Kills > 0:
 		return fmt.Sprintf("it took more memory than %s (--max-memory), and the kernel killed %s in it", Size(l.MaxMemory), processes(u.Kills))
 	case u.Written >= l.MaxDisk:

@@ -141,8 +141,9 @@ func TestExceeded(t *testing.T) {
 		want string
 	}{
 		{WorldUse{Written: gib - 1, Scratch: []Scratch{{"/tmp", 9, 10}, {"/x", 0, 0}}}, ""},
-		{WorldUse{Kills: 1}, "more memory than 1024 MiB (--max-memory), and the kernel killed a process"},
-		{WorldUse{Kills: 3}, "killed 3 processes"},
+		{WorldUse{Kills: 1, Memory: gib - mebibyte}, "more memory than 1024 MiB (--max-memory), and the kernel killed a process"},
+		{WorldUse{Kills: 3, Memory: gib}, "killed 3 processes"},
+		{WorldUse{Kills: 1, Memory: gib / 2}, "killed a process in it for want of memory on the host; it had taken 512 MiB of 1024 MiB"},
 		{WorldUse{Written: gib}, "it wrote 1024 MiB, and may write 1024 MiB (--max-disk)"},
 		{WorldUse{Scratch: []Scratch{{"/dev/shm", 64 * mebibyte, 64 * mebibyte}}}, "it filled /dev/shm with 64 MiB"},
 	} {
