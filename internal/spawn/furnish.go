@@ -45,6 +45,9 @@ func (w *World) furnish(ph *phantom, fds []sys.FD) error {
 	if err := fault.ProgramSet.Hit(); err != nil {
 		return err
 	}
+	if err := w.fence(ph); err != nil {
+		return err
+	}
 	return w.tracer.Do(func() error {
 		if err := w.addInterests(ph); err != nil {
 			return err

@@ -66,6 +66,12 @@ func copyInMemory(path string) (FD, error) {
 	return FD(fd), os.NewSyscallError("open", err)
 }
 
+// OpenDir opens a directory to refer to it, not to read it.
+func OpenDir(path string) (FD, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	return FD(fd), os.NewSyscallError("open", err)
+}
+
 // MountID tells which mount the file at path was reached by. Magic links such
 // as /proc/PID/exe are followed to where they lead.
 func MountID(path string) (uint64, error) {
