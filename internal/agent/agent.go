@@ -342,7 +342,7 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		for i := range files {
 			files[i].Member = r.memberOf(files[i].Path)
 		}
-		s.seen.Files = files
+		s.seen.Files = append(s.seen.Files, files...)
 	}
 	host, _ := os.Hostname()
 	out := &model.Report{
@@ -381,6 +381,7 @@ func (s *side) observed() error {
 		s.seen.Incomplete = append(s.seen.Incomplete, incomplete)
 	}
 	s.gather()
+	s.outside()
 	if s.seen.Ended != "" {
 		return nil // nobody is left to be looked at
 	}
@@ -388,6 +389,20 @@ func (s *side) observed() error {
 		return fmt.Errorf("at the end, world %s: %w", s.world.Name, err)
 	}
 	return nil
+}
+
+// outside takes over what the world wrote to files of the host, in its own layers.
+func (s *side) outside() {
+	changes, more, err := s.world.Init().Changes()
+	for _, c := range changes {
+		s.seen.Files = append(s.seen.Files, model.FileChange{Sign: c.Sign, Path: c.Path, Old: c.Old, New: c.New})
+	}
+	if more {
+		err = fmt.Errorf("there are more than %d", len(changes))
+	}
+	if err != nil {
+		s.seen.Incomplete = append(s.seen.Incomplete, fmt.Sprintf("files outside of the data: %v", err))
+	}
 }
 
 func (r *run) memberOf(path string) string {

@@ -275,8 +275,12 @@ func setuid(c *canary) error {
 	return nil
 }
 
+// newFile is one that the host must not get, and the report must tell of.
+const newFile = "/etc/pilot-escape"
+
 var files = []attempt{
 	{"writing to a file of the host", "overlay", inside, "", func(c *canary) error { return write(c.File, "mine now") }},
+	{"a new file in /etc", "overlay", inside, "", func(*canary) error { return os.WriteFile(newFile, []byte("mine now"), 0o644) }},
 	{"truncating a file of the host", "overlay", inside, "", func(c *canary) error { return os.Truncate(c.File, 0) }},
 	{"removing a file of the host", "overlay", inside, "", func(*canary) error { return os.Remove("/etc/hostname") }},
 	{"changing the mode of a file", "overlay", inside, "", func(c *canary) error { return os.Chmod(c.File, 0) }},

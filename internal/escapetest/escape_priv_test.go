@@ -249,6 +249,13 @@ func TestPrivEscape(t *testing.T) {
 		t.Fatalf("the action said %.300q: %v", report.Trial.Action.Output, err)
 	}
 	judge(t, results, report.Trial.Attempts)
+	wrote := model.FileChange{Sign: "+", Path: newFile, New: int64(len("mine now"))}
+	if !slices.Contains(report.Trial.Files, wrote) || slices.Contains(report.Control.Files, wrote) {
+		t.Errorf("files: trial %v, control %v", report.Trial.Files, report.Control.Files)
+	}
+	if _, err := os.Lstat(newFile); err == nil {
+		t.Errorf("the host has %s", newFile)
+	}
 	bird.say(t, "report")
 	if hits := bird.line(t); hits != "" {
 		t.Errorf("reached production: %s", hits)

@@ -24,6 +24,9 @@ type Process struct {
 	cmd  *exec.Cmd
 	conn *net.UnixConn
 	talk talk
+	// upper has the upper layer of each of layers, by its number.
+	upper  *os.File
+	layers []string
 
 	// Events tells what happens to the processes that commands start. It is
 	// closed when the init ends. It must be read.
@@ -65,6 +68,7 @@ func Start(c Config, confine func(pid int) error) (*Process, error) {
 	// /proc/1/exe leads root of the world to pilot's program, by its mount.
 	self, err := sys.OpenFrozen("/proc/self/exe")
 	if err != nil {
+		_ = view.upper.Close()
 		return nil, fmt.Errorf("open pilot's program: %w", err)
 	}
 	defer self.Close()
@@ -73,10 +77,12 @@ func Start(c Config, confine func(pid int) error) (*Process, error) {
 		Events: make(chan Event, 256),
 		answer: make(chan answer, 1),
 		Bare:   view.bare,
+		upper:  view.upper, layers: view.paths,
 	}
 	p.cmd = initCommand(self, c.Label, theirs, &p.talk)
 	if err := startAs(p.cmd, c.Owner); err != nil {
 		_ = conn.Close()
+		_ = view.upper.Close()
 		return nil, fmt.Errorf("start world init: %w", err)
 	}
 	go p.receive()
@@ -274,6 +280,7 @@ func (p *Process) Kill() error {
 func (p *Process) Wait() error {
 	err := p.cmd.Wait()
 	_ = p.conn.Close()
+	_ = p.upper.Close()
 	for range p.Events { // until the reader has ended
 	}
 	var exit *exec.ExitError
