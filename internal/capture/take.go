@@ -139,8 +139,8 @@ func (t *taking) pause(ctx context.Context) (err error) {
 	}
 	// No collection while production waits.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	if err := sys.Realtime(10); err == nil {
-		defer func() { _ = sys.Realtime(0) }()
+	if err := sys.Realtime(0, 10); err == nil {
+		defer func() { _ = sys.Realtime(0, 0) }()
 	}
 	start := time.Now()
 	deadline := start.Add(t.cfg.MaxPause)
