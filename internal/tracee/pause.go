@@ -5,6 +5,7 @@ package tracee
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -26,17 +27,21 @@ func (o *Origin) interruptNew() (found int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("list threads of pid %d: %w", o.PID, err)
 	}
+	if o.met == nil {
+		o.met = make(map[int]bool, len(tids))
+	}
 	for _, tid := range tids {
-		if tid == o.helper || slices.Contains(o.stopped, tid) {
+		if tid == o.helper || o.met[tid] {
 			continue
 		}
-		err := sys.Seize(tid, sys.OptSysGood)
+		err := o.seize(tid, sys.OptSysGood)
 		if err == nil {
 			o.stopped = append(o.stopped, tid)
+			o.met[tid] = true
 			found++
 			err = sys.Interrupt(tid)
 		}
-		if err != nil && !isGone(err) {
+		if err != nil && !isGone(err) && !errors.Is(err, ErrGone) {
 			return found, fmt.Errorf("stop tid %d: %w", tid, err)
 		}
 	}
@@ -45,10 +50,11 @@ func (o *Origin) interruptNew() (found int, err error) {
 
 // WaitStopped returns when no thread of the origin can run. A thread that is
 // born while its process is being stopped is met by the next look at the list.
-func (o *Origin) WaitStopped(deadline time.Time) error {
+func (o *Origin) WaitStopped(limit Limit) error {
+	o.until = limit.At()
 	for waited := 0; ; {
 		for ; waited < len(o.stopped); waited++ {
-			err := waitHalt(o.stopped[waited], deadline)
+			err := o.waitStopped(o.stopped[waited], limit)
 			if errors.Is(err, ErrGone) {
 				o.stopped = slices.Delete(o.stopped, waited, waited+1)
 				waited--
@@ -57,6 +63,9 @@ func (o *Origin) WaitStopped(deadline time.Time) error {
 			if err != nil {
 				return fmt.Errorf("stop pid %d: %w", o.PID, err)
 			}
+		}
+		if err := limit.Err(); err != nil {
+			return fmt.Errorf("stop pid %d, which has %d threads by now: %w", o.PID, len(o.stopped), err)
 		}
 		found, err := o.interruptNew()
 		if err != nil {
@@ -68,11 +77,32 @@ func (o *Origin) WaitStopped(deadline time.Time) error {
 	}
 }
 
+// stopLook is how long one thread is waited for before the limit is looked at.
+const stopLook = 2 * time.Millisecond
+
+func (o *Origin) waitStopped(tid int, limit Limit) error {
+	for {
+		stop, err := halt(tid, time.Now().Add(stopLook))
+		if err == nil && stop.Kind == StopGroup {
+			o.Halted = true
+		}
+		if !errors.Is(err, ErrBudget) {
+			return err
+		}
+		if err := limit.Err(); err != nil {
+			return fmt.Errorf("%s: %w", o.asleep(tid), err)
+		}
+	}
+}
+
 // Capture reads the state of every stopped thread. The leader comes first.
 // It changes nothing, except that a thread born since Probe is asked now.
-func (o *Origin) Capture() ([]Thread, error) {
+func (o *Origin) Capture(limit Limit) ([]Thread, error) {
 	threads := make([]Thread, 0, len(o.stopped))
 	for _, tid := range o.stopped {
+		if err := limit.Err(); err != nil {
+			return nil, fmt.Errorf("capture pid %d: %d of %d threads: %w", o.PID, len(threads), len(o.stopped), err)
+		}
 		t, err := o.captureThread(tid)
 		if err != nil {
 			return nil, fmt.Errorf("capture tid %d: %w", tid, err)
@@ -126,19 +156,6 @@ func (o *Origin) captureThread(tid int) (t Thread, err error) {
 	return t, nil
 }
 
-// Release lets every stopped thread go. It goes on past errors, since a thread
-// that is left stopped is the worst outcome.
-func (o *Origin) Release() error {
-	var errs []error
-	for _, tid := range o.stopped {
-		if err := o.letGo(tid); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	o.stopped = o.stopped[:0]
-	return errors.Join(errs...)
-}
-
 // Stopped returns how many threads are stopped now.
 func (o *Origin) Stopped() int { return len(o.stopped) }
 
@@ -189,9 +206,16 @@ func (o *Origin) FinishFork(deadline time.Time) (*Puppet, error) {
 		if err := sys.GetRegs(o.helper, &regs); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("fork pid %d: %w", o.PID, Call{Ret: int64(regs.Rax)}.Err())
+		if err := (Call{Ret: int64(regs.Rax)}).Err(); err != nil {
+			return nil, fmt.Errorf("fork pid %d: %w", o.PID, err)
+		}
+		pid = int(regs.Rax) // an earlier wait, that ran out of time, saw the event
 	}
-	return newPuppet(pid, o)
+	seed, err := newPuppet(pid, o)
+	if err == nil { // the helper's priority is not inherited, and production's nice value lost with it
+		err = os.NewSyscallError("sched_setattr", unix.SchedSetAttr(pid, o.sched, 0))
+	}
+	return seed, err
 }
 
 // Reap collects the seed after it was killed, so that no zombie stays. Where
@@ -201,5 +225,8 @@ func (o *Origin) Reap(pid int) error {
 		return nil
 	}
 	_, err := o.Helper(Sys(unix.SYS_WAIT4, uint64(pid), 0, unix.WALL|unix.WNOTHREAD, 0))
+	if err != nil && o.Fate(isGone(err) || errors.Is(err, ErrGone)) != nil {
+		return nil
+	}
 	return err
 }
