@@ -74,6 +74,8 @@ var layers = map[string]layer{
 	"testenv":  tests,
 	"victim":   tests,
 	"victim/*": tests,
+
+	"deadlinetest": tests,
 }
 
 // sideways are the imports that are allowed inside a layer.
