@@ -36,8 +36,12 @@ func Within(path string, dirs []string) bool {
 	return false
 }
 
+// readPiece is how much is read before the limit of the pause is looked at:
+// about a millisecond's worth.
+const readPiece = 4 << 20
+
 // readRegions copies the mappings that need it, within the limit.
-func (p *Process) readRegions() error {
+func (p *Process) readRegions(limit tracee.Limit) error {
 	var total uint64
 	for _, v := range p.Maps {
 		if !NeedsBytes(v, p.Member.Data) {
@@ -48,8 +52,13 @@ func (p *Process) readRegions() error {
 			return fmt.Errorf("mapping %#x %s: shared memory of more than %d MiB", v.Start, v.Path, kobj.MaxMemory>>20)
 		}
 		data := make([]byte, size)
-		if err := p.Origin.Read(tracee.Addr(v.Start), data); err != nil {
-			return fmt.Errorf("mapping %s: %w", v.Path, err)
+		for at := uint64(0); at < size; at += readPiece {
+			if err := limit.Err(); err != nil {
+				return fmt.Errorf("mapping %s: %w", v.Path, err)
+			}
+			if err := p.Origin.Read(tracee.Addr(v.Start+at), data[at:min(at+readPiece, size)]); err != nil {
+				return fmt.Errorf("mapping %s: %w", v.Path, err)
+			}
 		}
 		p.Regions = append(p.Regions, Region{v, data})
 	}

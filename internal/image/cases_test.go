@@ -199,7 +199,7 @@ func TestDeletedFile(t *testing.T) {
 		_, err = f.WriteString("unlinked")
 		must(t, err)
 		fd := procFD(f)
-		must(t, im.Freeze(context.Background(), nil, map[string]string{fd: "fd"}))
+		must(t, im.Freeze(context.Background(), nil, func() map[string]string { return map[string]string{fd: "fd"} }))
 		tree := world(t, im, base+"/world")
 		sameBytes(t, fd, tree.Deleted["fd"])
 		mustEqual(t, base+"/src", tree.Roots[0].Path)

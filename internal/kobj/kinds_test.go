@@ -58,7 +58,7 @@ var kindFacts = map[string]facts{
 	},
 	"tcp": {
 		"between members: both addresses, bytes not read, bytes not sent for want of room, half-closed ends, options; not accepted ones without bytes",
-		"sequence numbers, congestion state, buffer sizes; the peer of a connection to the outside, which is reset; not accepted ones with bytes, and MPTCP with a full send queue (reported); MPTCP goes on as TCP",
+		"sequence numbers, congestion state, buffer sizes; the peer of a connection to the outside, which is reset; not accepted ones with bytes, MPTCP with a full send queue, and TCP with one where the kernel has no io_uring for it (reported); MPTCP goes on as TCP",
 		[]string{"TestPrivTCP", "TestPrivMPTCP", "TestPrivMPTCPFull", "TestPrivUnaccepted", "TestPrivOutside"},
 	},
 	"udp":     {"address, peer, options", "datagrams not read", []string{"TestPrivUDP"}},

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/pilotexec/pilot/internal/capture"
 	"github.com/pilotexec/pilot/internal/fault"
@@ -172,6 +173,9 @@ func (ph *phantom) equipThread(p *tracee.Puppet, t tracee.Thread) error {
 // release lets all threads of the phantom run.
 func (ph *phantom) release() error {
 	var errs []error
+	if ph.process.Origin.Halted { // it stops again before its first instruction
+		errs = append(errs, os.NewSyscallError("kill", unix.Kill(ph.lead.PID, unix.SIGSTOP)))
+	}
 	for _, p := range append(ph.threads, ph.lead) {
 		errs = append(errs, p.Release())
 	}

@@ -25,6 +25,9 @@ func (o *Origin) makeHelper() error {
 	calls := []Call{o.helperCall()}
 	tid, err := o.onLead(calls, o.arena+slotThread)
 	o.helper = tid // even if something failed after its birth
+	if tid != 0 {
+		o.wards.add(tid)
+	}
 	if err != nil {
 		return fmt.Errorf("make helper in pid %d: %w", o.PID, err)
 	}

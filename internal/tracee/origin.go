@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,8 +35,9 @@ const (
 const helperOptions = sys.OptSysGood | sys.OptClone | sys.OptFork | sys.OptVfork
 
 // prepareTimeout bounds each wait for a single thread before the pause, while
-// the rest of the process runs.
-const prepareTimeout = 500 * time.Millisecond
+// the rest of the process runs. Such a thread has no processor, or is in
+// uninterruptible sleep: it is not pilot that holds it.
+const prepareTimeout = 5 * time.Second
 
 // A Thread is the captured state of one stopped production thread.
 type Thread struct {
@@ -66,6 +68,15 @@ type Origin struct {
 
 	// stopped lists the threads that hold a stop, or are asked for one.
 	stopped []int
+	met     map[int]bool // those in stopped, and those that have ended since
+	until   time.Time    // bounds injected calls in the pause; zero outside of it
+	late    []int        // threads that Release could not let go
+	// stranded lists threads that were seized and did not stop in time.
+	stranded []int
+	wards    *wards
+	// Halted is set when job control had stopped the process before the pause, as
+	// SIGSTOP does. It stays so: the kernel stops it again when it is let go.
+	Halted bool
 	// Shared are the signals pending for the process as a whole.
 	Shared []sys.SigInfo
 
@@ -90,6 +101,7 @@ func Open(pid int) (*Origin, error) {
 		_ = mem.Close()
 		return nil, fmt.Errorf("pid %d: %w", pid, err)
 	}
+	o.wards = watch(pid)
 	return o, nil
 }
 
@@ -97,6 +109,9 @@ func (o *Origin) survey() error {
 	vmas, err := procfs.Maps(o.PID)
 	if err != nil {
 		return err
+	}
+	if len(vmas) == 0 {
+		return ErrGone // it is about to end
 	}
 	if o.gadgets, err = findGadgets(o.mem, vmas); err != nil {
 		return err
@@ -123,7 +138,11 @@ func (o *Origin) survey() error {
 }
 
 // Close forgets the origin. It must have been released.
-func (o *Origin) Close() error { return o.mem.Close() }
+func (o *Origin) Close() error {
+	o.stranded = slices.DeleteFunc(o.stranded, detachStopped)
+	o.wards.close()
+	return o.mem.Close()
+}
 
 // Read fills buf from the origin's memory at addr.
 func (o *Origin) Read(addr Addr, buf []byte) error { return readMem(o.mem, addr, buf) }

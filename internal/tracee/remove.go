@@ -18,13 +18,16 @@ import (
 //
 // Whatever failed before, the arena is unmapped only when no thread needs it
 // any more: otherwise it stays, which harms nobody, and Remove says so. A
-// process that has ended needs no undoing.
+// process that has ended, or runs another program, needs no undoing.
 func (o *Origin) Remove() (err error) {
 	defer func() {
-		if err != nil && o.Ended() {
-			err = nil
+		if err != nil && o.Fate(isGone(err) || errors.Is(err, ErrGone)) != nil {
+			err = nil // what was to be undone is gone
 		}
 	}()
+	if o.Replaced() {
+		return nil // the arena and the helper went with the old program
+	}
 	var errs []error
 	if o.helper != 0 {
 		if err := o.dropClone(); err != nil {
