@@ -5,6 +5,7 @@ package faulttest
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 // paused are the points at which production stands still.
 var paused = []fault.Point{
 	fault.DeadmanArmed, fault.ThreadInterrupted, fault.ThreadsStopped, fault.ClusterPaused, fault.ForkStarted,
-	fault.ThreadCaptured, fault.ThreadsCaptured, fault.DescriptorsRead, fault.ImageFrozen, fault.SeedBorn,
+	fault.ThreadCaptured, fault.ThreadsCaptured, fault.DescriptorsRead, fault.SeedBorn,
 	fault.SeedAdopted, fault.ClusterRead, fault.ThreadReleased, fault.ClusterReleased,
 }
 
@@ -43,6 +44,21 @@ func TestPrivHang(t *testing.T) {
 	s.pause = time.Second
 	s.pilot(t, "the run afterwards")
 	s.unchanged(t, "at the end", false)
+	s.sound(t)
+}
+
+// TestPrivHangBeside makes the comparison of files hang, as a disk can. It runs
+// beside the pause: production is let go in time, and the agent lives to tell.
+func TestPrivHangBeside(t *testing.T) {
+	t.Parallel()
+	s := stageVictims(t, "c")
+	s.pause = 100 * time.Millisecond
+	e := start(t, request{Spec: s.spec(), Dir: s.dir, Faults: []fault.Injection{{Point: fault.ImageFrozen, Effect: fault.Delay, Delay: 2 * time.Second}}}).wait(t)
+	if e.killed || !slices.Contains(e.hits, fault.ImageFrozen) || !strings.Contains(e.Err, "compare files: time allowed for the pause is used up") {
+		t.Errorf("killed %t: %s %s", e.killed, e.Err, e.said)
+	}
+	s.unchanged(t, "after the disk hung", true)
+	s.busy(t, s.rounds())
 	s.sound(t)
 }
 
