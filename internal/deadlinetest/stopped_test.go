@@ -138,6 +138,9 @@ func (o *outcome) world(ctx context.Context, req request) (err error) {
 		return err
 	}
 	defer w.Close()
+	if err := w.Wake(spawn.Opening(w)); err != nil {
+		return err
+	}
 	if err := w.Release(); err != nil {
 		return err
 	}
