@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pilotexec/pilot/internal/cgroup"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/victim"
@@ -155,6 +156,28 @@ func TestPrivApartKilled(t *testing.T) {
 			waitFor(t, "its helper ends", func() bool {
 				return procfs.Tracer(s.members[0].PID) == 0
 			})
+			sweepGroups(t, filepath.Base(s.dir))
 		})
 	}
+}
+
+// sweepGroups expects that nothing holds the control groups of a killed agent,
+// and erases them.
+func sweepGroups(t *testing.T, label string) {
+	t.Helper()
+	hierarchies, err := cgroup.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the agent's control groups go", func() bool {
+		if _, err := cgroup.Sweep(hierarchies); err != nil {
+			t.Fatal(err)
+		}
+		left := 0
+		for _, h := range hierarchies {
+			found, _ := filepath.Glob(filepath.Join(h.Point, cgroup.Prefix+label+"*"))
+			left += len(found)
+		}
+		return left == 0
+	})
 }
