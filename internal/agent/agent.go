@@ -257,7 +257,6 @@ func (r *run) spawn(ctx context.Context) error {
 			r.gaps = append(r.gaps, gap)
 		}
 	}
-	r.guard.running()
 	opening := spawn.Opening(r.trial.world, r.control.world)
 	for _, s := range []*side{r.trial, r.control} {
 		if err := s.world.Wake(opening); err != nil {
@@ -269,6 +268,7 @@ func (r *run) spawn(ctx context.Context) error {
 	if err := r.confine.groups.Yield(); err != nil {
 		return err
 	}
+	r.guard.running(r.confine.groups)
 	for _, s := range []*side{r.trial, r.control} {
 		if err := s.world.Release(); err != nil {
 			return fmt.Errorf("release world %s: %w", s.world.Name, err)
@@ -319,6 +319,7 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 	if r.broke != nil && r.broke != context.Canceled {
 		r.trial.seen.Incomplete = append(r.trial.seen.Incomplete, "the run: "+r.broke.Error())
 	}
+	r.gaps = append(r.gaps, r.guard.crowding()...)
 	diffs := map[*side]*image.Tree{}
 	for _, s := range []*side{r.trial, r.control} {
 		switch {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -33,6 +34,11 @@ func readLoad(dir string) (r plan.Reading, err error) {
 		return r, err
 	}
 	r.Disk, r.DiskTotal = disk.Avail, disk.Total
+	processors, err := procfs.ReadProcessors()
+	if err != nil {
+		return r, err
+	}
+	r.Busy, r.Processors = processors.Total-processors.Idle, processors.Count
 	// A kernel may be built, or booted, without.
 	stalledMemory, merr := procfs.ReadPressure("memory")
 	stalledIO, ierr := procfs.ReadPressure("io")
@@ -66,8 +72,10 @@ type guard struct {
 	mu     sync.Mutex // guards what follows
 	decide plan.Guard
 	wards  []*ward
-	why    string // of all worlds
-	err    error  // of a reading
+	why    string      // of all worlds
+	err    error       // of a reading
+	groups *cgroup.Run // nil before worlds run
+	ration bool        // is given to them
 }
 
 // A ward is one world under guard.
@@ -133,11 +141,11 @@ func (g *guard) add(w *spawn.World, group *cgroup.Group) (*ward, error) {
 	return v, nil
 }
 
-// running says that worlds run from now on.
-func (g *guard) running() {
+// running says that worlds run from now on, in groups that yield the processor.
+func (g *guard) running(groups *cgroup.Run) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.decide.Worlds = true
+	g.decide.Worlds, g.groups = true, groups
 }
 
 // look reads the host and the worlds once, and acts.
@@ -148,15 +156,44 @@ func (g *guard) look() {
 	if err != nil && g.err == nil {
 		g.err = err
 	}
+	for _, v := range g.wards {
+		reading.Worlds += v.spent()
+	}
 	if err == nil && g.why == "" {
 		if g.why = g.decide.Judge(reading); g.why != "" {
 			g.endAll()
 		}
+		g.share(reading)
 	}
 	for _, v := range g.wards {
 		v.look()
 		g.judge(v)
 	}
+}
+
+// share gives the worlds a ration of the processors while production wants all,
+// and else what it leaves. g.mu is held.
+func (g *guard) share(r plan.Reading) {
+	if g.why != "" || g.groups == nil || !g.groups.Has("cpu") {
+		return
+	}
+	crowded := g.decide.Crowded()
+	if crowded == g.ration {
+		return
+	}
+	act := g.groups.Yield
+	if crowded {
+		act = func() error { return g.groups.Ration(plan.Ration * float64(r.Processors)) }
+	}
+	if err := act(); err != nil {
+		// The worlds stay as they are: production's share is not at stake.
+		g.groups = nil
+		if g.err == nil && !errors.Is(err, fs.ErrNotExist) {
+			g.err = err
+		}
+		return
+	}
+	g.ration = crowded
 }
 
 // walk counts what a world has written.
@@ -170,6 +207,18 @@ func (g *guard) walk(v *ward) {
 	defer g.mu.Unlock()
 	v.use.Written = max(v.use.Written, written)
 	g.judge(v)
+}
+
+// spent is the processor time of the world's processes, also of those that have
+// ended.
+func (v *ward) spent() (sum time.Duration) {
+	processes, _ := v.group.Processes()
+	for _, pid := range processes {
+		if s, err := procfs.ReadStat(pid); err == nil {
+			sum += s.CPU
+		}
+	}
+	return sum
 }
 
 // look reads what costs nothing.
@@ -234,6 +283,19 @@ func (g *guard) ended() string {
 		}
 	}
 	return g.why
+}
+
+// crowding tells that production left nothing to the worlds, which has an effect
+// on all that is done in time. The guard must have been halted.
+func (g *guard) crowding() []model.Gap {
+	if g.decide.Crowding == 0 {
+		return nil
+	}
+	return []model.Gap{{
+		Object: "processors",
+		Detail: fmt.Sprintf("for %s production wanted all of them, and both worlds had %.0f%% together: what took long or timed out may be due to that",
+			g.decide.Crowding.Round(100*time.Millisecond), 100*plan.Ration),
+	}}
 }
 
 // conclude takes the last readings of a world, which may tell what the periodic

@@ -116,30 +116,52 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-func TestYield(t *testing.T) {
+// TestProcessor writes the files that the kernel has for it. Of some kernels not
+// all are there.
+func TestProcessor(t *testing.T) {
+	one := map[string]string{"cpu.idle": "1", "cpu.shares": "1024", "cpu.cfs_quota_us": "-1", "cpu.cfs_period_us": "100000"}
+	two := map[string]string{"cpu.idle": "1", "cpu.weight": "100", "cpu.max": "max 100000"}
+	yield, hasten := (*Run).Yield, (*Run).Hasten
+	ration := func(r *Run) error { return r.Ration(0.1) }
 	for _, c := range []struct {
+		name    string
 		version int
-		files   map[string]string // before
-		file    string
-		want    string
+		before  map[string]string
+		act     func(*Run) error
+		want    map[string]string
 	}{
-		{1, map[string]string{"cpu.idle": "0", "cpu.shares": "1024"}, "cpu.idle", "1"},
-		{2, map[string]string{"cpu.idle": "0", "cpu.weight": "100"}, "cpu.idle", "1"},
-		{1, map[string]string{"cpu.shares": "1024"}, "cpu.shares", "20"},
-		{2, map[string]string{"cpu.weight": "100"}, "cpu.weight", "2"},
+		{"yield", 1, one, yield, map[string]string{"cpu.idle": "1", "cpu.cfs_quota_us": "-1"}},
+		{"yield", 2, two, yield, map[string]string{"cpu.idle": "1", "cpu.max": "max"}},
+		{"yield before 5.15", 1, map[string]string{"cpu.shares": "1024"}, yield, map[string]string{"cpu.shares": "20"}},
+		{"yield before 5.15", 2, map[string]string{"cpu.weight": "100"}, yield, map[string]string{"cpu.weight": "2"}},
+		{"ration", 1, one, ration, map[string]string{"cpu.idle": "0", "cpu.shares": "102400", "cpu.cfs_quota_us": "2000", "cpu.cfs_period_us": "20000"}},
+		{"ration", 2, two, ration, map[string]string{"cpu.idle": "0", "cpu.weight": "10000", "cpu.max": "2000 20000"}},
+		{"hasten", 1, one, hasten, map[string]string{"cpu.idle": "0", "cpu.shares": "1024", "cpu.cfs_quota_us": "-1"}},
+		{"hasten", 2, two, hasten, map[string]string{"cpu.idle": "0", "cpu.weight": "100", "cpu.max": "max"}},
 	} {
-		dir := tree(t, c.files)
-		r := &Run{places: []place{
-			{Hierarchy: Hierarchy{Version: 1, Controllers: []string{"memory"}}, dir: t.TempDir()},
-			{Hierarchy: Hierarchy{Version: c.version, Controllers: []string{"cpu"}}, dir: dir},
-		}}
-		if err := r.Yield(); err != nil {
-			t.Error(err)
+		r, dir := runOf(t, c.version, c.before)
+		if err := c.act(r); err != nil {
+			t.Errorf("%s, version %d: %v", c.name, c.version, err)
 		}
-		if got := content(t, filepath.Join(dir, c.file)); !strings.HasPrefix(got, c.want) {
-			t.Errorf("version %d: %s holds %q, want %q", c.version, c.file, got, c.want)
+		for file, want := range c.want {
+			if got := content(t, filepath.Join(dir, file)); !strings.HasPrefix(got, want) {
+				t.Errorf("%s, version %d: %s holds %q, want %q", c.name, c.version, file, got, want)
+			}
 		}
 	}
+	r, dir := runOf(t, 2, map[string]string{"cpu.idle": "1", "cpu.weight": "100"})
+	if err := r.Ration(0.1); !errors.Is(err, fs.ErrNotExist) || content(t, filepath.Join(dir, "cpu.idle")) != "1" {
+		t.Errorf("without bandwidth control: %v", err)
+	}
+}
+
+// runOf is a run with a group for the processor that has the given files.
+func runOf(t *testing.T, version int, files map[string]string) (*Run, string) {
+	dir := tree(t, files)
+	return &Run{places: []place{
+		{Hierarchy: Hierarchy{Version: 1, Controllers: []string{"memory"}}, dir: t.TempDir()},
+		{Hierarchy: Hierarchy{Version: version, Controllers: []string{"cpu"}}, dir: dir},
+	}}, dir
 }
 
 func TestDelegate(t *testing.T) {

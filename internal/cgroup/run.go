@@ -165,49 +165,6 @@ func (r *Run) Means() string {
 	return strings.Join(parts, " and ")
 }
 
-// lowWeight is what the run gets of the processor where groups cannot be idle.
-const lowWeight = 2
-
-// Yield lets the run have only what of the processors nobody else wants: tasks
-// of an idle group, since Linux 5.15, are preempted as soon as another wakes up.
-// Before, a low weight has to do.
-func (r *Run) Yield() error {
-	for _, p := range r.places {
-		if !slices.Contains(p.Controllers, "cpu") {
-			continue
-		}
-		err := writeFile(filepath.Join(p.dir, "cpu.idle"), "1")
-		if errors.Is(err, fs.ErrNotExist) {
-			err = limit(p.dir, p.Version, "cpu", Limits{CPUWeight: lowWeight})
-		}
-		if err != nil {
-			return fmt.Errorf("yield the processor: %w", err)
-		}
-	}
-	return nil
-}
-
-// Hasten gives the run a group's usual share of the processors again, so that
-// what is killed ends soon: a process that gets no processor cannot even die.
-func (r *Run) Hasten() error {
-	if r == nil {
-		return nil
-	}
-	for _, p := range r.places {
-		if !slices.Contains(p.Controllers, "cpu") {
-			continue
-		}
-		err := writeFile(filepath.Join(p.dir, "cpu.idle"), "0")
-		if err == nil || errors.Is(err, fs.ErrNotExist) {
-			err = limit(p.dir, p.Version, "cpu", Limits{CPUWeight: DefaultWeight})
-		}
-		if err != nil {
-			return fmt.Errorf("hasten the worlds' end: %w", err)
-		}
-	}
-	return nil
-}
-
 // Close removes the groups of the run. Their processes must have ended.
 func (r *Run) Close() error {
 	var errs []error

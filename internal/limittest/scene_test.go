@@ -173,6 +173,7 @@ type order struct {
 	// Available is the memory that the host seems to have, 0 for the truth.
 	Available int64
 	Sweep     bool
+	RealHost  bool // how it fares is read
 }
 
 // An outcome is what the agent tells.
@@ -269,6 +270,9 @@ func (o order) run(got *outcome) (*model.Report, error) {
 	var stalled, short atomic.Bool
 	var looks atomic.Int64
 	began := time.Now()
+	if o.RealHost {
+		return agent.Engine{}.Run(context.Background(), o.Spec, o.Work, func(string, string) {})
+	}
 	engine := agent.Engine{ReadHost: func(string) (plan.Reading, error) {
 		const gib = 1 << 30
 		r := plan.Reading{

@@ -16,6 +16,10 @@ type Reading struct {
 	// MemoryStall and IOStall are the times, since boot, in which all tasks that
 	// were not idle waited for memory, or for a disk.
 	MemoryStall, IOStall time.Duration
+	// Busy is what was done on the processors since boot, and Worlds what of it
+	// the worlds have done.
+	Busy, Worlds time.Duration
+	Processors   int // 0 when these were not read
 	Room
 }
 
@@ -24,6 +28,7 @@ type Reading struct {
 const (
 	memoryWindow = 2 * time.Second
 	ioWindow     = 10 * time.Second
+	cpuWindow    = time.Second
 )
 
 // A Guard decides, from one reading after the other, when worlds must be ended
@@ -36,10 +41,16 @@ type Guard struct {
 
 	history []Reading
 	began   time.Duration // when worlds began to run
+	crowded bool
+	// Crowding is how long worlds ran on rations.
+	Crowding time.Duration
 }
 
 // Judge takes a reading and returns why the worlds must be ended, or nothing.
 func (g *Guard) Judge(r Reading) string {
+	if n := len(g.history); g.crowded && n > 0 {
+		g.Crowding += r.At - g.history[n-1].At
+	}
 	g.history = append(g.history, r)
 	g.history = slices.DeleteFunc(g.history, func(old Reading) bool { return r.At-old.At > ioWindow+time.Second })
 	if !g.Worlds {
@@ -80,6 +91,39 @@ func (g *Guard) share(now Reading, window, since time.Duration, stall func(Readi
 		}
 	}
 	return -1, 0
+}
+
+// Ration is the part of the processors that worlds get when production wants all
+// of them. With less they do not get anywhere, and with more production would
+// feel it.
+const Ration = 0.05
+
+// Parts of the processors that others than the worlds keep busy.
+const (
+	crowdedFrom  = 0.92
+	crowdedUntil = 0.80
+)
+
+// Crowded reports whether others keep the processors so busy that worlds, which
+// have only what is left, need a ration.
+func (g *Guard) Crowded() bool {
+	if !g.Worlds || len(g.history) == 0 || g.history[0].Processors == 0 {
+		return false
+	}
+	now := g.history[len(g.history)-1]
+	for _, then := range slices.Backward(g.history) {
+		span := now.At - then.At
+		if then.At < g.began {
+			break
+		}
+		if span < cpuWindow {
+			continue
+		}
+		others := float64(now.Busy-then.Busy-max(0, now.Worlds-then.Worlds)) / float64(span) / float64(now.Processors)
+		g.crowded = others >= crowdedFrom || g.crowded && others >= crowdedUntil
+		break
+	}
+	return g.crowded
 }
 
 // WorldUse is what one world takes.

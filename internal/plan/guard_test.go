@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -154,5 +155,60 @@ func TestExceeded(t *testing.T) {
 	}
 	if got := ScratchSize(model.Limits{MaxMemory: gib, MaxDisk: 4 * gib}); got != gib/2 {
 		t.Errorf("scratch of %s", Size(got))
+	}
+}
+
+// TestCrowded: production that wants all processors leaves nothing, worlds that
+// do take nothing from it.
+func TestCrowded(t *testing.T) {
+	const worldsFrom = 5 * time.Second
+	for _, c := range []struct {
+		name           string
+		others, worlds func(at time.Duration) float64 // busy processors of 4
+		want           []time.Duration                // when it changes
+	}{
+		{"quiet", is(0.1), is(0.1), nil},
+		{"worlds take all", is(0.1), is(3.9), nil},
+		{"production takes most", is(3.5), is(0.5), nil},
+		{"production takes all", is(3.99), is(0.01), []time.Duration{5750 * time.Millisecond}},
+		{"for some time", until(10*time.Second, 4, 1), is(0), []time.Duration{5750 * time.Millisecond, 10500 * time.Millisecond}},
+		{"with the ration", until(7*time.Second, 4, 3.8), until(7*time.Second, 0, 0.2), []time.Duration{5750 * time.Millisecond}},
+	} {
+		g := &Guard{Limits: guarded}
+		var got []time.Duration
+		var busy, worlds time.Duration
+		const step = 250 * time.Millisecond
+		for at := time.Duration(0); at < 20*time.Second; at += step {
+			g.Worlds = at >= worldsFrom
+			r := calm(at)
+			r.Processors, r.Busy, r.Worlds = 4, busy, worlds
+			g.Judge(r)
+			if g.Crowded() != (len(got)%2 == 1) {
+				got = append(got, at)
+			}
+			mine := 0.0
+			if at >= worldsFrom {
+				mine = c.worlds(at)
+			}
+			worlds += time.Duration(mine * float64(step))
+			busy += time.Duration((c.others(at) + mine) * float64(step))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: changes at %v, want %v", c.name, got, c.want)
+		}
+		if crowding := g.Crowding > 0; crowding != (c.want != nil) {
+			t.Errorf("%s: crowded for %v", c.name, g.Crowding)
+		}
+	}
+}
+
+func is(n float64) func(time.Duration) float64 { return func(time.Duration) float64 { return n } }
+
+func until(end time.Duration, first, then float64) func(time.Duration) float64 {
+	return func(at time.Duration) float64 {
+		if at < end {
+			return first
+		}
+		return then
 	}
 }

@@ -31,6 +31,17 @@ func TestParseMemory(t *testing.T) {
 	refuses(t, ParseMemory, "MemTotal: 12", "MemTotal: x kB", "MemAvailable", "MemFree: -1 kB")
 }
 
+func TestParseProcessors(t *testing.T) {
+	const text = "cpu  100 20 30 4000 50 6 7 8 90 1\ncpu0 50 10 15 2000 25 3 3 4 45 0\ncpu1 50 10 15 2000 25 3 4 4 45 1\nintr 1 2 3\n"
+	got, err := ParseProcessors([]byte(text))
+	if want := (Processors{Count: 2, Total: 42210 * time.Millisecond, Idle: 40500 * time.Millisecond}); err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	if _, err := ParseProcessors([]byte("cpu  100 20\n")); err == nil {
+		t.Error("a short line is taken")
+	}
+}
+
 func TestParseMemberships(t *testing.T) {
 	got := parse(t, "host/cgroup", ParseMemberships)
 	if len(got) != 10 {
@@ -53,5 +64,6 @@ func TestParseMemberships(t *testing.T) {
 }
 
 func FuzzPressure(f *testing.F)    { fuzz(f, ParsePressure, "host/pressure-*") }
+func FuzzProcessors(f *testing.F)  { fuzz(f, ParseProcessors, "host/stat") }
 func FuzzMemory(f *testing.F)      { fuzz(f, ParseMemory, "host/meminfo") }
 func FuzzMemberships(f *testing.F) { fuzz(f, ParseMemberships, "host/cgroup") }

@@ -3,18 +3,22 @@ package procfs
 import (
 	"bytes"
 	"strconv"
+	"time"
 )
 
 // Stat is what /proc/PID/stat tells, in part, proc_pid_stat(5).
 type Stat struct {
-	PID       int
-	Name      string
-	State     byte // such as 'S'; 'Z' is a zombie
-	PPID      int
-	Pgrp      int
-	Session   int
-	TTY       int // device number of the controlling terminal, 0 for none
-	Flags     uint64
+	PID     int
+	Name    string
+	State   byte // such as 'S'; 'Z' is a zombie
+	PPID    int
+	Pgrp    int
+	Session int
+	TTY     int // device number of the controlling terminal, 0 for none
+	Flags   uint64
+	// CPU is the processor time of its threads and of the children it has
+	// waited for.
+	CPU       time.Duration
 	Nice      int
 	Threads   int
 	StartTime uint64 // clock ticks since boot
@@ -69,6 +73,8 @@ func ParseStat(text []byte) (s Stat, err error) {
 			s.TTY = int(l.int())
 		case 9:
 			s.Flags = l.uint(10, 64)
+		case 14, 15, 16, 17: // cutime and cstime are signed
+			s.CPU += ticks(uint64(l.int()))
 		case 19:
 			s.Nice = int(l.int())
 		case 20:

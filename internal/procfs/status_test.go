@@ -3,6 +3,7 @@ package procfs
 import (
 	"reflect"
 	"testing"
+	"time"
 )
 
 func TestParseStatus(t *testing.T) {
@@ -48,9 +49,9 @@ func TestMalformedStatus(t *testing.T) {
 
 func TestParseStat(t *testing.T) {
 	for name, want := range map[string]Stat{
-		"objects": {PID: 11979, Name: "python3", State: 'R', PPID: 11977, Pgrp: 11931, Session: 3062, Flags: 4194304, Threads: 2, StartTime: 724705},
+		"objects": {PID: 11979, Name: "python3", State: 'R', PPID: 11977, Pgrp: 11931, Session: 3062, Flags: 4194304, CPU: 140 * time.Millisecond, Threads: 2, StartTime: 724705},
 		"zombie":  {PID: 12545, Name: "python3", State: 'Z', PPID: 12496, Pgrp: 12061, Session: 3062, Flags: 4227148, Threads: 1, StartTime: 725205, ExitCode: 3 << 8},
-		"kthread": {PID: 2, Name: "kthreadd", State: 'S', Flags: 2129984, Threads: 1, StartTime: 24},
+		"kthread": {PID: 2, Name: "kthreadd", State: 'S', Flags: 2129984, CPU: 10 * time.Millisecond, Threads: 1, StartTime: 24},
 	} {
 		got := parse(t, name+"/stat", ParseStat)
 		got.Layout = Layout{}
