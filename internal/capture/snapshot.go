@@ -57,7 +57,7 @@ type Process struct {
 	Regions  []Region
 	Timers   []Timer
 	Itimers  [3]Itimer
-	when     timing
+	signals  span // when those that are pending were read
 	Children []int
 }
 
@@ -70,11 +70,14 @@ type Region struct {
 // A Timer is a POSIX timer, timer_create(2), with the time it had left.
 type Timer struct {
 	procfs.Timer
-	Interval, Left time.Duration
+	Itimer
 }
 
 // An Itimer is an interval timer, setitimer(2).
-type Itimer struct{ Interval, Left time.Duration }
+type Itimer struct {
+	Interval, Left time.Duration
+	asked          span // when it was read
+}
 
-// armed reports whether the timer will fire.
+// Armed reports whether the timer will fire.
 func (t Itimer) Armed() bool { return t.Left > 0 }

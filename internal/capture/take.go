@@ -313,14 +313,14 @@ func (t *taking) awaitFreeze(limit tracee.Limit) error {
 func (t *taking) readAll(limit tracee.Limit) error {
 	for _, p := range t.snap.Processes {
 		var err error
-		p.when.signals[0], _ = sys.Clocks()
+		p.signals.from, _ = sys.Clocks()
 		if p.Threads, err = p.Origin.Capture(limit); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
 		if err := p.readCredentials(); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
-		p.when.signals[1], _ = sys.Clocks()
+		p.signals.to, _ = sys.Clocks()
 	}
 	if err := fault.ThreadsCaptured.Hit(); err != nil {
 		return err

@@ -13,12 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// timing tells when, on the monotonic clock, parts of a process were read.
-type timing struct {
-	timers time.Duration
-	// Signals that were pending were read between these.
-	signals [2]time.Duration
-}
+// A span is a time on the monotonic clock: something was done in it.
+type span struct{ from, to time.Duration }
 
 // surveyTimers reads the interval timers that count processor time, which
 // profilers set once. It is done before the pause: each call costs as much as
@@ -40,11 +36,11 @@ const surveyTimeout = 500 * time.Millisecond
 // process and not to a thread.
 func (p *Process) readItimer(deadline time.Time, which int) error {
 	call := tracee.Sys(unix.SYS_GETITIMER, uint64(which), uint64(p.Origin.Data()))
-	interval, left, err := p.askTimer(deadline, time.Microsecond, call)
+	t, err := p.askTimer(deadline, time.Microsecond, call)
 	if err != nil {
 		return fmt.Errorf("getitimer: %w", err)
 	}
-	p.Itimers[which] = Itimer{interval, left}
+	p.Itimers[which] = t
 	return nil
 }
 
@@ -61,38 +57,39 @@ func (p *Process) readTimers(deadline time.Time) error {
 		return err
 	}
 	for _, t := range timers {
-		interval, left, err := p.askTimer(deadline, time.Nanosecond, tracee.Sys(unix.SYS_TIMER_GETTIME, uint64(t.ID), uint64(at)))
+		asked, err := p.askTimer(deadline, time.Nanosecond, tracee.Sys(unix.SYS_TIMER_GETTIME, uint64(t.ID), uint64(at)))
 		if err != nil {
 			return fmt.Errorf("timer_gettime %d: %w", t.ID, err)
 		}
-		p.Timers = append(p.Timers, Timer{t, interval, left})
+		p.Timers = append(p.Timers, Timer{t, asked})
 	}
-	p.when.timers, _ = sys.Clocks()
 	return nil
 }
 
 // askTimer makes a call that fills in a struct itimerval or itimerspec, whose
 // second parts are in units.
-func (p *Process) askTimer(deadline time.Time, unit time.Duration, call tracee.Call) (interval, left time.Duration, err error) {
+func (p *Process) askTimer(deadline time.Time, unit time.Duration, call tracee.Call) (t Itimer, err error) {
+	t.asked.from, _ = sys.Clocks()
 	if _, err := p.Origin.HelperUntil(deadline, call); err != nil {
-		return 0, 0, err
+		return t, err
 	}
+	t.asked.to, _ = sys.Clocks()
 	var buf [32]byte
 	if err := p.Origin.Read(p.Origin.Data(), buf[:]); err != nil {
-		return 0, 0, err
+		return t, err
 	}
 	field := func(i int) time.Duration { return time.Duration(binary.LittleEndian.Uint64(buf[i:])) }
-	return field(0)*time.Second + field(8)*unit, field(16)*time.Second + field(24)*unit, nil
+	t.Interval, t.Left = field(0)*time.Second+field(8)*unit, field(16)*time.Second+field(24)*unit
+	return t, nil
 }
 
 // ageTimers turns what was left of the timers when they were read into what was
 // left when the monotonic clock showed cut.
 func (p *Process) ageTimers(cut time.Duration) {
-	alarm := &p.Itimers[unix.ITIMER_REAL] // the others count processor time
-	alarm.Left = p.when.left(alarm.Left, alarm.Interval, cut)
+	p.Itimers[unix.ITIMER_REAL].age(p.signals, cut) // the others count processor time
 	for i := range p.Timers {
 		if t := &p.Timers[i]; !t.CountsProcessor() {
-			t.Left = p.when.left(t.Left, t.Interval, cut)
+			t.age(p.signals, cut)
 		}
 	}
 }
@@ -103,34 +100,27 @@ func (t Timer) CountsProcessor() bool {
 	return t.ClockID < 0 || t.ClockID == unix.CLOCK_PROCESS_CPUTIME_ID || t.ClockID == unix.CLOCK_THREAD_CPUTIME_ID
 }
 
-// left returns what was left at cut of a timer, which had so much left when it
-// was read. 0 means that it is not armed.
+// age sets Left to what was left at cut; 0 means that the timer is not armed.
+// The process's pending signals were read in the time signals.
 //
-// Time goes on in the pause. A timer that expired before its process's signals
-// were read has left its signal among them, one that expired later has not, and
-// must do so in the world. In doubt one that fires once is made to fire twice
-// rather than never, and a periodic one to leave out a time.
-func (w timing) left(left, interval, cut time.Duration) time.Duration {
-	read := w.signals[0]
-	if interval > 0 {
-		read = w.signals[1]
+// Time goes on in the pause. A timer that expired before the signals were read
+// has left its signal among them, one that expired later has not, and must do so
+// in the world. In doubt one that fires once is made to fire twice rather than
+// never, and a periodic one to leave out a time. None fires early.
+func (t *Itimer) age(signals span, cut time.Duration) {
+	if t.Left == 0 {
+		return
 	}
-	left = aged(left, interval, read-w.timers)
-	if left == 0 {
-		return 0
-	}
-	return max(1, left-(cut-read))
-}
-
-// aged returns what is left after a while. 0 means that the timer is not armed.
-func aged(left, interval, ago time.Duration) time.Duration {
+	// The latest moment at which it may expire, and the earliest.
+	expires := t.asked.to + t.Left
+	early := t.asked.from + t.Left
 	switch {
-	case left == 0:
-		return 0
-	case left > ago:
-		return left - ago
-	case interval == 0:
-		return 0 // fired since
+	case t.Interval == 0 && expires <= signals.from:
+		t.Left = 0 // its signal is there
+		return
+	case t.Interval > 0 && early <= signals.to:
+		// So is the last one's that came before; which is next after that?
+		expires += ((signals.to-early)/t.Interval + 1) * t.Interval
 	}
-	return interval - (ago-left)%interval
+	t.Left = max(1, expires-cut)
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Prefix begins the name of every group that pilot makes.
@@ -76,14 +77,19 @@ func New(hierarchies []Hierarchy, name string, l Limits) (*Run, error) {
 }
 
 // claim makes and locks the directory. One that a dead process has left is
-// swept, and one that is swept at this moment is made again.
+// swept, and one that is swept at this moment is made again: who sweeps holds the
+// lock of a group that was made and is not locked yet.
 func (p *place) claim() (err error) {
-	for range 10 {
+	for range 20 {
 		if err = os.Mkdir(p.dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		found := err != nil
 		if p.lock, err = tryLock(p.dir); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if errors.Is(err, errLocked) {
+			time.Sleep(5 * time.Millisecond)
 			continue
 		}
 		if err != nil || !found {
@@ -93,6 +99,9 @@ func (p *place) claim() (err error) {
 			return err
 		}
 		_ = p.lock.Close()
+	}
+	if errors.Is(err, errLocked) {
+		return err
 	}
 	return fmt.Errorf("%s does not stay", p.dir)
 }

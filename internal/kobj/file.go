@@ -89,7 +89,11 @@ func (file) Restore(w *World, d *Description) (sys.FD, error) {
 	default:
 		fd, err = openInside(st.path, d.Flags)
 		if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(st.path, "/proc/") {
-			w.Gap(d, st.path+" is empty: it tells of a process or a thread that the world does not have yet")
+			if d.shared() {
+				w.Gap(d, st.path+" is empty: several members have it, and it tells of a process or a thread that comes later")
+			} else {
+				w.Late = append(w.Late, d)
+			}
 			return openInside(os.DevNull, d.Flags)
 		}
 	}
@@ -103,6 +107,18 @@ func (file) Restore(w *World, d *Description) (sys.FD, error) {
 		}
 	}
 	return fd, nil
+}
+
+// Again restores a description of [World.Late]. It runs on a thread inside the
+// world. What is still not there stays as it is, and is declared.
+func (w *World) Again(d *Description) (fd sys.FD, found bool, err error) {
+	known := len(w.Late)
+	fd, err = w.restore(d)
+	if found = len(w.Late) == known; !found && err == nil {
+		w.Gap(d, d.State.(fileState).path+" is empty: it tells of a process or a thread that the world does not have")
+	}
+	w.Late = w.Late[:known]
+	return fd, found, err
 }
 
 // openInside opens path as the world has it.

@@ -71,7 +71,7 @@ var kindFacts = map[string]facts{
 	"tty": {"-", "output goes to the world's log, input is at its end, there is no terminal behind it", []string{"TestPrivTerminal"}},
 	"file": {
 		"path, flags, position, locks of all three sorts; deleted ones with their bytes; directories; /dev/null, zero, full, random, urandom",
-		"what is written outside the data directories goes to the world's log (reported); leases; what /proc tells of a thread (reported)",
+		"what is written outside the data directories goes to the world's log (reported); leases",
 		[]string{"TestPrivFile", "TestPrivDeletedFile", "TestPrivDirectory", "TestPrivLocks", "TestPrivDevices", "TestPrivProcFile"},
 	},
 }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
@@ -34,6 +35,11 @@ type Description struct {
 	Holders []Holder
 	Locks   []procfs.Lock
 	State   any // what Kind has captured
+}
+
+// shared reports whether several members hold d.
+func (d *Description) shared() bool {
+	return slices.ContainsFunc(d.Holders, func(h Holder) bool { return h.Member != d.Holders[0].Member })
 }
 
 func (d *Description) String() string {
@@ -155,6 +161,9 @@ type World struct {
 	Output func(member int) (*os.File, error)
 	// Gap declares a loss of fidelity.
 	Gap func(d *Description, detail string)
+	// Late are files of procfs that are not there yet: they tell of threads or
+	// descriptors that come after Restore. One member holds each. See [World.Again].
+	Late []*Description
 
 	pipes     map[uint64]*pipeEnds
 	memfds    map[uint64]sys.FD

@@ -43,8 +43,10 @@ func (w *World) enliven(ph *phantom) error {
 		if err := fault.ThreadsMade.Hit(); err != nil {
 			return err
 		}
-		// Not before: timers may send to one thread, and count the world's time.
-		if err := ph.setTimers(w.opening); err != nil {
+		if err := w.deliverLate(ph); err != nil {
+			return err
+		}
+		if err := ph.post.close(); err != nil {
 			return err
 		}
 		if err := ph.queueShared(); err != nil {
@@ -54,6 +56,11 @@ func (w *World) enliven(ph *phantom) error {
 			return err
 		}
 		if err := fault.ThreadEquipped.Hit(); err != nil {
+			return err
+		}
+		// Not before: timers may send to one thread, count the world's time, and
+		// their next signals come behind those that are pending.
+		if err := ph.setTimers(w.opening); err != nil {
 			return err
 		}
 		if err := ph.setTraits(); err != nil {
@@ -80,12 +87,13 @@ func (w *World) enliven(ph *phantom) error {
 // enterClock moves the phantom into the world's time namespace, which only a
 // process with one thread can do.
 func (ph *phantom) enterClock(ns sys.FD) error {
-	if err := ph.post.lend(ns, func(number uint64) error {
+	err := ph.post.lend(ns, func(number uint64) error {
 		return ph.lead.Do(tracee.Sys(unix.SYS_SETNS, number, unix.CLONE_NEWTIME))
-	}); err != nil {
+	})
+	if err != nil {
 		return fmt.Errorf("enter time namespace: %w", err)
 	}
-	return ph.post.close()
+	return nil
 }
 
 // queueShared sends the signals that were pending for the process.

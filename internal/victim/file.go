@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -225,17 +226,41 @@ func procFile(string) (step, error) {
 		tid <- unix.Gettid()
 		select {}
 	}()
-	f, err := os.Open(fmt.Sprintf("/proc/self/task/%d/comm", <-tid))
+	comm, err := os.Open(fmt.Sprintf("/proc/self/task/%d/comm", <-tid))
 	if err != nil {
 		return nil, err
 	}
-	held = append(held, f)
-	return func() (string, error) {
-		buf := make([]byte, 20)
+	// Of a descriptor with a higher number, which comes later.
+	later, err := unix.Dup(int(comm.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	late, err := unix.FcntlInt(uintptr(later), unix.F_DUPFD, 200)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Open(fmt.Sprintf("/proc/self/fdinfo/%d", late))
+	if err != nil {
+		return nil, err
+	}
+	held = append(held, comm, info)
+	read := func(f *os.File) (string, error) {
+		buf := make([]byte, 200)
 		n, err := f.ReadAt(buf, 0)
 		if err == io.EOF {
 			err = nil
 		}
-		return fmt.Sprintf("%q", buf[:n]), err
+		return string(buf[:n]), err
+	}
+	return func() (string, error) {
+		name, err := read(comm)
+		if err != nil {
+			return "", err
+		}
+		text, err := read(info)
+		if !strings.HasPrefix(text, "pos:\t0\nflags:") {
+			return "", fmt.Errorf("fdinfo of %d: %q, %v", late, text, err)
+		}
+		return fmt.Sprintf("%q", name), err
 	}, nil
 }
