@@ -14,24 +14,13 @@ import (
 	"testing"
 
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/testenv"
 )
-
-// privileged skips t without root, and fails it where it must run.
-func privileged(t *testing.T) {
-	t.Helper()
-	switch {
-	case os.Geteuid() == 0:
-	case os.Getenv("PILOT_REQUIRE_PRIVILEGED") != "":
-		t.Fatal("privileged test cannot run: not root")
-	default:
-		t.Skip("needs root")
-	}
-}
 
 // found returns this machine's hierarchies, and skips t where there are none.
 func found(t *testing.T) []Hierarchy {
 	t.Helper()
-	privileged(t)
+	testenv.Privileged(t)
 	hs, err := Find()
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +184,7 @@ func TestPrivSweep(t *testing.T) {
 // TestPrivUnified does the same in a version 2 hierarchy whose interesting
 // controllers are taken by version 1: with any other.
 func TestPrivUnified(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	mounts, err := procfs.Mountinfo(os.Getpid())
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/tracee"
 	"golang.org/x/sys/unix"
 )
@@ -58,7 +59,7 @@ func (v *victim) bad() string {
 func (v *victim) reset(t *testing.T) {
 	t.Helper()
 	binary.NativeEndian.PutUint64(v.mem[24:], 1)
-	waitFor(t, v.mode+" beats", func() bool { return v.field(3) == 0 })
+	testenv.WaitFor(t, v.mode+" beats", func() bool { return v.field(3) == 0 })
 }
 
 func (v *victim) member() model.Member {
@@ -113,7 +114,7 @@ func (s *scene) start(t *testing.T, want uint64, mode string, args ...any) *vict
 		_ = v.cmd.Process.Kill()
 		_ = v.cmd.Wait()
 	})
-	waitFor(t, mode+" is ready", func() bool { return v.ready() >= want && v.count() > 0 })
+	testenv.WaitFor(t, mode+" is ready", func() bool { return v.ready() >= want && v.count() > 0 })
 	s.victims = append(s.victims, v)
 	return v
 }
@@ -124,11 +125,11 @@ func (v *victim) unharmed(t *testing.T) {
 	if err := unix.Kill(v.pid, 0); err != nil {
 		t.Fatalf("%s is gone", v.mode)
 	}
-	waitFor(t, v.mode+" is let go", func() bool { return procfs.Tracer(v.pid) == 0 })
+	testenv.WaitFor(t, v.mode+" is let go", func() bool { return procfs.Tracer(v.pid) == 0 })
 	at, work := v.count(), v.work()
-	waitFor(t, v.mode+" goes on", func() bool { return v.count() > at+5 })
+	testenv.WaitFor(t, v.mode+" goes on", func() bool { return v.count() > at+5 })
 	if work > 0 {
-		waitFor(t, v.mode+" works on", func() bool { return v.work() > work })
+		testenv.WaitFor(t, v.mode+" works on", func() bool { return v.work() > work })
 	}
 	if bad := v.bad(); bad != "" {
 		t.Errorf("%s: %s", v.mode, bad)
@@ -166,14 +167,4 @@ func (v *victim) status(t *testing.T) (ws syscall.WaitStatus, ok bool) {
 		t.Fatalf("wait for %s: %v", v.mode, err)
 	}
 	return ws, pid != 0
-}
-
-// waitFor waits until done, or fails the test.
-func waitFor(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(200 * time.Microsecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v", what, patience)
-		}
-	}
 }

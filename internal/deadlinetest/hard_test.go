@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pilotexec/pilot/internal/testenv"
 )
 
 const usualLimit = 250 * time.Millisecond
@@ -73,7 +75,7 @@ func TestPrivExec(t *testing.T) {
 	v.unharmed(t)
 	sums.within(t, usualLimit)
 	at := v.generation()
-	waitFor(t, "the next program", func() bool { return v.generation() > at+2 })
+	testenv.WaitFor(t, "the next program", func() bool { return v.generation() > at+2 })
 	for _, o := range all {
 		if o.Err != "" && !strings.Contains(o.Err, "another program") && !strings.Contains(o.Err, "find gadgets") {
 			t.Errorf("unclear: %s", o.Err)

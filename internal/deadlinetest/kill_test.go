@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/testenv"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,7 +31,7 @@ func longPause(t *testing.T) *scene {
 // before done was closed. Threads that are asked before the pause stand alone.
 func (s *scene) awaitPause(t *testing.T, done <-chan struct{}) bool {
 	t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(200 * time.Microsecond) {
+	for deadline := time.Now().Add(testenv.Patience); time.Now().Before(deadline); time.Sleep(200 * time.Microsecond) {
 		stands := true
 		for _, v := range s.victims {
 			stands = stands && v.silent() > 6*time.Millisecond
@@ -54,7 +55,7 @@ func (s *scene) freed(t *testing.T) time.Duration {
 	began := time.Now()
 	for _, v := range s.victims {
 		at := v.count()
-		waitFor(t, v.mode+" runs", func() bool { return v.count() > at })
+		testenv.WaitFor(t, v.mode+" runs", func() bool { return v.count() > at })
 	}
 	return time.Since(began)
 }

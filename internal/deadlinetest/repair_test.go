@@ -14,6 +14,7 @@ import (
 	"github.com/pilotexec/pilot/internal/kobj"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/tracee"
 	"golang.org/x/sys/unix"
 )
@@ -31,7 +32,7 @@ func full(t *testing.T) (s *scene, reader, writer *victim) {
 	s = newScene(t)
 	reader = s.start(t, 1, "sip", 7412, 6)
 	writer = s.start(t, 2, "gush", 7412, 6)
-	waitFor(t, "the connections are full", func() bool {
+	testenv.WaitFor(t, "the connections are full", func() bool {
 		for _, fd := range streams(t, writer.pid) {
 			if waiting(t, fd) < 200<<10 {
 				return false
@@ -103,7 +104,7 @@ func (s *scene) mended(t *testing.T, reuse map[int]int) {
 	for _, v := range s.victims {
 		v.unharmed(t)
 		at := v.work()
-		waitFor(t, v.mode+" has moved megabytes", func() bool {
+		testenv.WaitFor(t, v.mode+" has moved megabytes", func() bool {
 			moved := v.work() - at
 			return v.bad() != "" || moved > 2<<20 || v.mode == "gush" && moved > 40
 		})
@@ -145,7 +146,7 @@ func TestPrivFullConnections(t *testing.T) {
 	for i := range 20 {
 		a := s.agent(t, 1, usualLimit)
 		done := ended(a.cmd)
-		for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		for deadline := time.Now().Add(testenv.Patience); time.Now().Before(deadline); {
 			moment := time.Duration(i%8+1) * 600 * time.Microsecond // after the heart's last beat
 			if s.victims[0].silent() > moment && s.victims[1].silent() > moment {
 				killed++
@@ -202,7 +203,7 @@ func TestPrivKillInRepair(t *testing.T) {
 		}
 		return n
 	}
-	waitFor(t, "a socket is in repair mode", func() bool { return inRepair() == 1 })
+	testenv.WaitFor(t, "a socket is in repair mode", func() bool { return inRepair() == 1 })
 	beats := reader.count() + writer.count()
 	time.Sleep(3 * time.Millisecond) // a heart that is not stopped would beat
 	if reader.count()+writer.count() != beats {

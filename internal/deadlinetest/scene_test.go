@@ -17,9 +17,8 @@ import (
 	"github.com/pilotexec/pilot/internal/capture"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/worldinit"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
@@ -28,32 +27,16 @@ func TestMain(m *testing.M) {
 		agentMain()
 		return
 	}
-	os.Exit(m.Run())
+	testenv.Main(m)
 }
 
 // The tracer must not be the parent of its tracees, so the test binary is
 // executed again under this name.
 const agentName = "pilot-deadline-agent"
 
-// patience bounds each wait.
-const patience = 20 * time.Second
-
 // slack is how much longer than the deadline production may be stopped: what it
 // takes to let go of everything on a busy machine. See docs/design/0001-fork.md.
 const slack = 60 * time.Millisecond
-
-// privileged skips t when processes cannot be forked here. Under
-// PILOT_REQUIRE_PRIVILEGED it fails instead: green must mean that something ran.
-func privileged(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("PILOT_REQUIRE_PRIVILEGED") != "" {
-		t.Fatal("privileged test cannot run: not root")
-	}
-	t.Skip("needs root")
-}
 
 // A scene is the victims of one test in a network namespace of their own.
 type scene struct {
@@ -65,28 +48,8 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	privileged(t)
-	dir, err := os.MkdirTemp("/var/tmp", "pilot-deadline-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &scene{dir: dir, space: osthread.New()}
-	t.Cleanup(s.space.Close)
-	err = s.space.Do(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return os.NewSyscallError("unshare", err)
-		}
-		lo, err := netlink.LinkByName("lo")
-		if err != nil {
-			return err
-		}
-		return netlink.LinkSetUp(lo)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	testenv.Privileged(t)
+	return &scene{dir: testenv.Dir(t, "deadline"), space: testenv.Space(t)}
 }
 
 // request is what the test tells its agent.

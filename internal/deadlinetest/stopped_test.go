@@ -16,6 +16,7 @@ import (
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/spawn"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"golang.org/x/sys/unix"
 )
 
@@ -64,7 +65,7 @@ func TestPrivStopped(t *testing.T) {
 	if err := unix.Kill(v.pid, unix.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the parent hears that it goes on", func() bool {
+	testenv.WaitFor(t, "the parent hears that it goes on", func() bool {
 		ws, ok := v.status(t)
 		return ok && ws.Continued()
 	})
@@ -76,7 +77,7 @@ func TestPrivStopped(t *testing.T) {
 // awaitStop waits until the victim's parent hears that it is stopped.
 func (v *victim) awaitStop(t *testing.T) {
 	t.Helper()
-	waitFor(t, "it is stopped", func() bool {
+	testenv.WaitFor(t, "it is stopped", func() bool {
 		ws, ok := v.status(t)
 		return ok && ws.Stopped()
 	})
@@ -158,7 +159,7 @@ func (o *outcome) world(ctx context.Context, req request) (err error) {
 // settled returns the states of a process's threads once all are alike, or as
 // they are in the end.
 func settled(pid int) (states string) {
-	for deadline := time.Now().Add(patience / 4); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testenv.Patience / 4); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		states = ""
 		tids, _ := procfs.Tasks(pid)
 		for _, tid := range tids {

@@ -29,6 +29,7 @@ import (
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/spawn"
 	"github.com/pilotexec/pilot/internal/testcluster"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/tracee"
 	"github.com/pilotexec/pilot/internal/worldinit"
 )
@@ -98,19 +99,6 @@ func forks() int {
 	return 3
 }
 
-// privileged skips t when clusters cannot be forked here. Under
-// PILOT_REQUIRE_PRIVILEGED it fails instead: green must mean that something ran.
-func privileged(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("PILOT_REQUIRE_PRIVILEGED") != "" {
-		t.Fatal("privileged test cannot run: not root")
-	}
-	t.Skip("needs root")
-}
-
 func TestPrivForkEtcd(t *testing.T)      { testFork(t, testcluster.Etcd) }
 func TestPrivForkNATS(t *testing.T)      { testFork(t, testcluster.NATS) }
 func TestPrivForkZooKeeper(t *testing.T) { testFork(t, testcluster.ZooKeeper) }
@@ -120,7 +108,7 @@ func TestPrivForkRedis(t *testing.T)     { testFork(t, testcluster.Redis) }
 // its own. All of it ends with the test.
 func underLoad(t *testing.T, kind testcluster.Kind) (dir string, cluster *testcluster.Cluster, load *testcluster.Load) {
 	t.Helper()
-	privileged(t)
+	testenv.Privileged(t)
 	bin, err := testcluster.Build(t.Context(), kind)
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/testenv"
 )
 
 // pilotBinary builds the command once per test binary.
@@ -34,11 +35,7 @@ func pilotBinary(t *testing.T) string {
 // publicDir makes a directory that others than root can use, unlike t.TempDir.
 func publicDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/var/tmp", "pilot-e2e-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := testenv.Dir(t, "e2e")
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +114,7 @@ func (c call) check(t *testing.T, binary string) {
 }
 
 func TestPrivBadInput(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	binary := pilotBinary(t)
 	victim := sleeper(t)
 	pid := strconv.Itoa(victim.Process.Pid)
@@ -156,7 +153,7 @@ func TestPrivBadInput(t *testing.T) {
 }
 
 func TestPrivRefuseTraced(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	victim := sleeper(t)
 	// A debugger, for a moment: the thread that seizes must be the one that lets go.
 	runtime.LockOSThread()
@@ -168,7 +165,7 @@ func TestPrivRefuseTraced(t *testing.T) {
 }
 
 func TestPrivRefuseOtherNetwork(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	here, there := sleeper(t), sleeper(t, "unshare", "--net", "--")
 	pids := strconv.Itoa(here.Process.Pid) + "," + strconv.Itoa(there.Process.Pid)
 	call{args: []string{"run", "--pid", pids, "--", "true"}, status: 4, says: "net namespace"}.check(t, pilotBinary(t))
@@ -176,7 +173,7 @@ func TestPrivRefuseOtherNetwork(t *testing.T) {
 
 // TestPrivDiskFull copies more than the state directory's file system holds.
 func TestPrivDiskFull(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	binary := pilotBinary(t)
 	data := t.TempDir()
 	if err := os.WriteFile(filepath.Join(data, "big"), bytes.Repeat([]byte("x"), 8<<20), 0o644); err != nil {
@@ -203,7 +200,7 @@ func TestPrivDiskFull(t *testing.T) {
 
 // TestPrivVanish pilots processes that end at any moment of it.
 func TestPrivVanish(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	binary := pilotBinary(t)
 	for i := range 12 {
 		victim := exec.Command("sleep", strconv.FormatFloat(0.01*float64(i), 'f', 3, 64))
@@ -229,7 +226,7 @@ func TestPrivVanish(t *testing.T) {
 // TestPrivInterrupt cancels runs at any moment: production is let go and
 // everything is erased.
 func TestPrivInterrupt(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	binary := pilotBinary(t)
 	victim := sleeper(t)
 	for i := range 14 {
@@ -265,7 +262,7 @@ func TestPrivInterrupt(t *testing.T) {
 
 // TestPrivHostSockets tries to reach a socket of the host from a world.
 func TestPrivHostSockets(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	// Not below a directory that worlds have for themselves.
 	dir, err := os.MkdirTemp("/var/lib", "pilot-e2e-")
 	if err != nil {
@@ -304,7 +301,7 @@ func TestPrivHostSockets(t *testing.T) {
 
 // TestPrivRefuseStranger pilots one of two processes that share memory.
 func TestPrivRefuseStranger(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	f, err := os.CreateTemp(publicDir(t), "shared")
 	if err != nil {
 		t.Fatal(err)

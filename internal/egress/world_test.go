@@ -21,6 +21,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/worldinit"
 	"github.com/vishvananda/netlink"
 )
@@ -49,18 +50,6 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	os.Exit(cmd.ProcessState.ExitCode())
-}
-
-// privileged skips t without root, and fails it where it must run.
-func privileged(t *testing.T) {
-	t.Helper()
-	switch {
-	case os.Geteuid() == 0:
-	case os.Getenv("PILOT_REQUIRE_PRIVILEGED") != "":
-		t.Fatal("privileged test cannot run: not root")
-	default:
-		t.Skip("needs root")
-	}
 }
 
 // The network of the tests. The host has ownAddr. outside4 and outside6 are
@@ -94,7 +83,7 @@ var production struct { // of this test process, made once
 // network builds the network once, and wants nothing on the wire at t's end.
 func network(t *testing.T) *wire {
 	t.Helper()
-	privileged(t)
+	testenv.Privileged(t)
 	production.Do(func() { production.wire, production.err = buildNetwork() })
 	if production.err != nil {
 		t.Fatal(production.err)

@@ -20,8 +20,8 @@ import (
 	"github.com/pilotexec/pilot/internal/agent"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/worldinit"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -179,26 +179,9 @@ func agentMain() {
 	_ = json.NewEncoder(os.Stdout).Encode(report)
 }
 
-// privileged skips t when processes cannot be forked here. Under
-// PILOT_REQUIRE_PRIVILEGED it fails instead: green must mean that something ran.
-func privileged(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("PILOT_REQUIRE_PRIVILEGED") != "" {
-		t.Fatal("privileged test cannot run: not root")
-	}
-	t.Skip("needs root")
-}
-
 func TestPrivEscape(t *testing.T) {
-	privileged(t)
-	dir, err := os.MkdirTemp("/var/tmp", "pilot-escape-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	testenv.Privileged(t)
+	dir := testenv.Dir(t, "escape")
 	if err := os.Chmod(dir, 0o755); err != nil { // nobody runs a program in it
 		t.Fatal(err)
 	}
@@ -212,11 +195,7 @@ func TestPrivEscape(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	space := osthread.New()
-	t.Cleanup(space.Close)
-	if err := space.Do(newNetwork); err != nil {
-		t.Fatal(err)
-	}
+	space := testenv.Space(t)
 	bird := start(t, space, []string{canaryName, nest, "/run"})
 	bird.expect(t, "ready")
 	member := start(t, space, []string{memberName, data, nest}, filepath.Join(nest, "file"))
@@ -395,17 +374,4 @@ func (h *helper) expect(t *testing.T, want string) {
 	if got := h.line(t); got != want {
 		t.Fatalf("%s says %q, want %q", h.cmd.Args[0], got, want)
 	}
-}
-
-// newNetwork gives the calling thread, and what is started on it, a network of
-// its own with a loopback device.
-func newNetwork() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return os.NewSyscallError("unshare", err)
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	return netlink.LinkSetUp(lo)
 }

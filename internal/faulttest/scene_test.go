@@ -10,6 +10,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/testenv"
 )
 
 // A scene is production for one test: a victim or a cluster.
@@ -26,7 +27,7 @@ type scene struct {
 // of them.
 func stageVictims(t *testing.T, kinds ...string) *scene {
 	t.Helper()
-	s := &scene{dir: filepath.Join(tempDir(t), "run"), pause: time.Second}
+	s := &scene{dir: filepath.Join(testenv.Dir(t, "fault"), "run"), pause: time.Second}
 	for _, kind := range kinds {
 		v := launch(t, kind)
 		s.victims, s.members = append(s.victims, v), append(s.members, v.member())

@@ -20,6 +20,7 @@ import (
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/testcluster"
+	"github.com/pilotexec/pilot/internal/testenv"
 )
 
 // kills is how many agents are killed at random moments, over all targets:
@@ -56,7 +57,7 @@ var targets = []struct {
 // TestPrivSoak kills agents at random moments of their lives, from the start to
 // the end of what an undisturbed run takes.
 func TestPrivSoak(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	total := kills(t)
 	stop := make(chan struct{})
 	defer close(stop)
@@ -328,7 +329,7 @@ func stageCluster(t *testing.T, kind testcluster.Kind) (s *scene, finish func() 
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := tempDir(t)
+	dir := testenv.Dir(t, "fault")
 	cluster, err := testcluster.Start(t.Context(), kind, filepath.Join(dir, "cluster"), bin, kind.DefaultSize())
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/testenv"
 )
 
 // paused are the points at which production stands still.
@@ -67,7 +68,7 @@ func TestPrivHangBeside(t *testing.T) {
 func TestPrivOriginEnds(t *testing.T) {
 	t.Parallel()
 	v := launch(t, "c")
-	s := &scene{members: []model.Member{v.member()}, dir: filepath.Join(tempDir(t), "run"), pause: time.Second}
+	s := &scene{members: []model.Member{v.member()}, dir: filepath.Join(testenv.Dir(t, "fault"), "run"), pause: time.Second}
 	const run = 20 * time.Second
 	r := start(t, request{Spec: s.spec(), Dir: s.dir, Faults: []fault.Injection{{Point: fault.ActionRun, Effect: fault.Delay, Delay: run}}})
 	defer r.kill()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/testenv"
 )
 
 // patience bounds each wait of a test.
@@ -38,8 +39,8 @@ var starter = sync.OnceValue(osthread.New)
 // launch starts a victim and waits until all its threads are busy.
 func launch(t *testing.T, kind string) *victim {
 	t.Helper()
-	privileged(t)
-	dir := tempDir(t)
+	testenv.Privileged(t)
+	dir := testenv.Dir(t, "fault")
 	v := &victim{kind: kind, dir: filepath.Join(dir, "data")}
 	if err := os.Mkdir(v.dir, 0o755); err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/pilotexec/pilot/internal/observe"
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/spawn"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/tracee"
 	"github.com/pilotexec/pilot/internal/victim"
 	"golang.org/x/sys/unix"
@@ -211,7 +212,7 @@ func phantomLogs(w *spawn.World, members []model.Member) (out []string) {
 // follow waits until every phantom has done its rounds.
 func (o *outcome) follow(w *world) {
 	for i, log := range w.files {
-		for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		for deadline := time.Now().Add(testenv.Patience); ; time.Sleep(2 * time.Millisecond) {
 			n, bad := progress(log)
 			if n >= w.AtCut[i]+rounds || len(bad) > 3 {
 				break

@@ -19,6 +19,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/agent"
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -126,7 +127,7 @@ func newInternet(t *testing.T, s *scene) *internet {
 func (o *outcome) pilot(ctx context.Context, req request) {
 	spec := *req.Run
 	spec.Members, spec.Env, spec.Dir = req.Members, os.Environ(), "/"
-	spec.MaxPause, spec.Timeout, spec.Settle = 500*time.Millisecond, patience, time.Second
+	spec.MaxPause, spec.Timeout, spec.Settle = 500*time.Millisecond, testenv.Patience, time.Second
 	r, err := agent.Engine{}.Run(ctx, spec, filepath.Join(req.Dir, "run"), func(string, string) {})
 	if err != nil {
 		o.problem("%v", err)

@@ -3,38 +3,17 @@
 package kindtest
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/pilotexec/pilot/internal/testenv"
 )
 
 // agent has the agent do req in the scene's network.
 func (s *scene) agent(t *testing.T, req request) (o outcome) {
 	t.Helper()
 	req.Members, req.Dir = s.members, filepath.Join(s.dir, "fork")
-	input, err := json.Marshal(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
-	defer cancel()
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, "/proc/self/exe")
-	cmd.Args = []string{agentName}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &out, os.Stderr
-	if err := s.space.Do(cmd.Start); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("agent: %v", err)
-	}
-	if err := json.Unmarshal(out.Bytes(), &o); err != nil {
-		t.Fatalf("agent said %q: %v", out.Bytes(), err)
-	}
+	testenv.Ask(t, s.space, agentName, req, &o)
 	return o
 }
 
@@ -55,7 +34,7 @@ func (s *scene) forkAs(t *testing.T, req request) outcome {
 	}
 	for _, w := range o.Worlds {
 		for i, log := range w.Logs {
-			if n, bad := scan(log); len(bad) > 0 {
+			if n, bad := testenv.Rounds(log); len(bad) > 0 {
 				t.Errorf("phantom of %s in %s: %d of %d rounds went wrong (the fork was at %d), first %q",
 					s.members[i].Name, w.Name, len(bad), n, w.AtCut[i], bad[0])
 			}
@@ -73,7 +52,7 @@ func (s *scene) wantOrigins(t *testing.T) {
 	for i, log := range s.logs {
 		name := s.members[i].Name
 		now, _ := progress(log)
-		waitFor(t, "origin "+name+" goes on", func() bool {
+		testenv.WaitFor(t, "origin "+name+" goes on", func() bool {
 			n, bad := progress(log)
 			return n >= now+rounds || len(bad) > 0
 		})

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pilotexec/pilot/internal/testenv"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,7 +57,7 @@ func file(t *testing.T, fd int, err error) *os.File {
 }
 
 func TestPrivMemfdOfTwo(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	fd, err := unix.MemfdCreate("passed", unix.MFD_CLOEXEC)
 	a := file(t, fd, err)
 	fd, err = unix.FcntlInt(a.Fd(), unix.F_DUPFD_CLOEXEC, 0)
@@ -84,7 +85,7 @@ func wantMotion(t *testing.T, o outcome) {
 }
 
 func TestPrivPipeOfTwo(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +158,7 @@ func wantDead(t *testing.T, o outcome, says string) {
 
 // TestPrivOutside forks one end of a connection whose other end is no member.
 func TestPrivOutside(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	var l net.Listener
 	echo := func(s *scene) (string, error) {
 		err := s.space.Do(func() (err error) {
@@ -199,7 +200,7 @@ func TestPrivOutside(t *testing.T) {
 // TestPrivTerminal forks a victim on a terminal. What the phantom writes does
 // not come out of it.
 func TestPrivTerminal(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	ptmx, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)

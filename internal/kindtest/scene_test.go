@@ -7,24 +7,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/victim"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // rounds is how many rounds a victim must do before the fork, and both sides
 // after it.
 const rounds = 25
-
-// patience bounds each wait.
-const patience = 15 * time.Second
 
 // A member is one victim of a test.
 type member struct {
@@ -50,18 +43,8 @@ func stage(t *testing.T, members ...member) *scene {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	privileged(t)
-	dir, err := os.MkdirTemp("/var/tmp", prefix)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &scene{dir: dir, space: osthread.New()}
-	t.Cleanup(s.space.Close)
-	if err := s.space.Do(newNetwork); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	testenv.Privileged(t)
+	return &scene{dir: testenv.Dir(t, "kind"), space: testenv.Space(t)}
 }
 
 func (s *scene) play(t *testing.T, members ...member) *scene {
@@ -70,7 +53,7 @@ func (s *scene) play(t *testing.T, members ...member) *scene {
 		s.start(t, i, m)
 	}
 	for i, log := range s.logs {
-		waitFor(t, fmt.Sprintf("%s is busy", members[i].kind), func() bool {
+		testenv.WaitFor(t, fmt.Sprintf("%s is busy", members[i].kind), func() bool {
 			if n, bad := progress(log); len(bad) > 0 || n >= rounds {
 				return true
 			}
@@ -78,19 +61,6 @@ func (s *scene) play(t *testing.T, members ...member) *scene {
 		})
 	}
 	return s
-}
-
-// newNetwork gives the calling thread, and what is started on it, a network of
-// its own with a loopback device.
-func newNetwork() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return os.NewSyscallError("unshare", err)
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	return netlink.LinkSetUp(lo)
 }
 
 func (s *scene) start(t *testing.T, i int, m member) {
@@ -138,32 +108,10 @@ func (s *scene) start(t *testing.T, i int, m member) {
 	s.logs = append(s.logs, filepath.Join(data, victim.Log))
 }
 
-// waitFor waits until done, or fails the test.
-func waitFor(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v", what, patience)
-		}
-	}
-}
-
-// progress counts the complete lines of a victim's log, and returns those that
-// tell of a defect. Rounds are numbered without a gap.
+// progress reads how far a victim has got, see [testenv.Rounds].
 func progress(path string) (n int, bad []string) {
 	text, _ := os.ReadFile(path)
-	return scan(string(text))
-}
-
-func scan(text string) (n int, bad []string) {
-	lines := strings.Split(text, "\n")
-	for _, line := range lines[:len(lines)-1] {
-		if !strings.HasPrefix(line, "ok "+strconv.Itoa(n)+" ") {
-			bad = append(bad, line)
-		}
-		n++
-	}
-	return n, bad
+	return testenv.Rounds(string(text))
 }
 
 func readFile(t *testing.T, path string) string {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/victim"
 	"golang.org/x/sys/unix"
 )
@@ -159,15 +160,10 @@ func TestPrivAgentKilled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	cmd, _ := s.command(ctx, t, order{})
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	testenv.WaitFor(t, "the action starts", func() bool {
 		running, _ := filepath.Glob(filepath.Join(s.work(), "worlds/trial/output/command-action*"))
-		if len(running) > 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the action does not start")
-		}
-	}
+		return len(running) > 0
+	})
 	if len(s.groups()) == 0 {
 		t.Error("a run goes on without groups")
 	}

@@ -20,10 +20,9 @@ import (
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/plan"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/victim"
 	"github.com/pilotexec/pilot/internal/worldinit"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
@@ -34,36 +33,13 @@ func TestMain(m *testing.M) {
 	case agentName:
 		agentMain()
 	default:
-		code := m.Run()
-		if left, _ := filepath.Glob("/var/tmp/" + prefix + "*"); len(left) > 0 && code == 0 {
-			fmt.Fprintln(os.Stderr, "left behind:", left)
-			code = 1
-		}
-		os.Exit(code)
+		testenv.Main(m)
 	}
 }
 
 // The tracer must not be the parent of its tracees, so the test binary is
 // executed again under this name.
 const agentName = "pilot-limittest-agent"
-
-// prefix begins the names of this process's directories in /var/tmp.
-var prefix = fmt.Sprintf("pilot-limit-%d-", os.Getpid())
-
-// patience bounds each wait.
-const patience = 20 * time.Second
-
-// privileged skips t without root, and fails it where it must run.
-func privileged(t *testing.T) {
-	t.Helper()
-	switch {
-	case os.Geteuid() == 0:
-	case os.Getenv("PILOT_REQUIRE_PRIVILEGED") != "":
-		t.Fatal("privileged test cannot run: not root")
-	default:
-		t.Skip("needs root")
-	}
-}
 
 // A scene is a victim, in namespaces of its own, that is to be piloted.
 type scene struct {
@@ -77,15 +53,10 @@ type scene struct {
 // shell, in which $DATA is the victim's directory and $PID its number.
 func stage(t *testing.T, kind, action string, enter func() error) *scene {
 	t.Helper()
-	privileged(t)
-	dir, err := os.MkdirTemp("/var/tmp", prefix)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &scene{dir: dir, data: filepath.Join(dir, "data"), space: osthread.New()}
-	t.Cleanup(s.space.Close)
-	if err := s.space.Do(func() error { return errors.Join(newNetwork(), enter()) }); err != nil {
+	testenv.Privileged(t)
+	dir := testenv.Dir(t, "limit")
+	s := &scene{dir: dir, data: filepath.Join(dir, "data"), space: testenv.Space(t)}
+	if err := s.space.Do(enter); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(os.Mkdir(s.data, 0o755), os.MkdirAll(s.work(), 0o700)); err != nil {
@@ -113,19 +84,6 @@ func stage(t *testing.T, kind, action string, enter func() error) *scene {
 // here adds nothing to a scene's namespaces.
 func here() error { return nil }
 
-// newNetwork gives the calling thread, and what is started on it, a network of
-// its own with a loopback device.
-func newNetwork() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return os.NewSyscallError("unshare", err)
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	return netlink.LinkSetUp(lo)
-}
-
 // work is the directory of the run, as the registry would name it.
 func (s *scene) work() string { return filepath.Join(s.dir, filepath.Base(s.dir), "work") }
 
@@ -141,22 +99,16 @@ func (s *scene) groups() (out []string) {
 // goesOn wants production to go on, and to be well.
 func (s *scene) goesOn(t *testing.T) {
 	t.Helper()
-	count := func() (n int) {
+	count := func() int {
 		text, _ := os.ReadFile(filepath.Join(s.data, victim.Log))
-		for line := range strings.Lines(string(text)) {
-			if !strings.HasPrefix(line, fmt.Sprintf("ok %d ", n)) && strings.HasSuffix(line, "\n") {
-				t.Fatalf("production: round %d: %s", n, line)
-			}
-			n++
+		n, bad := testenv.Rounds(string(text))
+		if len(bad) > 0 {
+			t.Fatalf("production: %s", bad[0])
 		}
 		return n
 	}
 	began := count()
-	for deadline := time.Now().Add(patience); count() < began+25; time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("production does not go on")
-		}
-	}
+	testenv.WaitFor(t, "production goes on", func() bool { return count() >= began+25 })
 }
 
 // An order tells the agent what to do.
@@ -206,7 +158,7 @@ func (s *scene) command(ctx context.Context, t *testing.T, o order) (*exec.Cmd, 
 // agent has the agent do o, and wants no group to be left and production to go on.
 func (s *scene) agent(t *testing.T, o order) (got outcome) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*testenv.Patience)
 	defer cancel()
 	cmd, out := s.command(ctx, t, o)
 	if err := cmd.Wait(); err != nil {

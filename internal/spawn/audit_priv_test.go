@@ -15,25 +15,14 @@ import (
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/tracee"
 	"golang.org/x/sys/unix"
 )
 
-// privileged skips t without root, and fails it where it must run.
-func privileged(t *testing.T) {
-	t.Helper()
-	switch {
-	case os.Geteuid() == 0:
-	case os.Getenv("PILOT_REQUIRE_PRIVILEGED") != "":
-		t.Fatal("privileged test cannot run: not root")
-	default:
-		t.Skip("needs root")
-	}
-}
-
 // TestPrivAuditFDs plays a phantom that has kept a descriptor of production.
 func TestPrivAuditFDs(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	shared, err := os.Create(filepath.Join(t.TempDir(), "shared"))
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +61,7 @@ func TestPrivAuditFDs(t *testing.T) {
 // TestPrivAuditMaps plays a phantom that can write to a file of production
 // through a mapping.
 func TestPrivAuditMaps(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	f, err := os.Create(filepath.Join(t.TempDir(), "mapped"))
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +98,7 @@ func TestPrivAuditMaps(t *testing.T) {
 
 // TestPrivAuditCredentials plays phantoms that may do more than their origins.
 func TestPrivAuditCredentials(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	child := exec.Command("sleep", "60")
 	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	dropped := osthread.New()

@@ -12,11 +12,12 @@ import (
 	"testing"
 
 	"github.com/pilotexec/pilot/internal/cgroup"
+	"github.com/pilotexec/pilot/internal/testenv"
 )
 
 // TestPrivAuditBounds plays a phantom that was left in production's group.
 func TestPrivAuditBounds(t *testing.T) {
-	privileged(t)
+	testenv.Privileged(t)
 	hierarchies, err := cgroup.Find()
 	if err != nil {
 		t.Fatal(err)
