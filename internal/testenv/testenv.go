@@ -14,13 +14,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // Patience bounds each wait.
@@ -89,7 +89,7 @@ func Space(t testing.TB) *osthread.Thread {
 // newNetwork gives the calling thread, and what is started on it, a network with
 // a loopback device.
 func newNetwork() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+	if err := syscall.Unshare(syscall.CLONE_NEWNET); err != nil {
 		return os.NewSyscallError("unshare", err)
 	}
 	lo, err := netlink.LinkByName("lo")
