@@ -168,6 +168,9 @@ func (e Engine) Doctor(ctx context.Context, spec model.Spec) (out []model.Diagno
 				}
 			}
 		}
+		if i == 0 {
+			d.Gaps = append(d.Gaps, plan.HostGaps(readHost())...)
+		}
 		for _, refusal := range room {
 			// What is the host's stands with the first.
 			if refusal.PID == members[i].PID && refusal.PID != 0 || refusal.PID == 0 && i == 0 {
@@ -237,7 +240,12 @@ func (Engine) Sweep(ctx context.Context, workDirs []string) (erased []string, er
 		return erased, err
 	}
 	groups, err := cgroup.Sweep(hierarchies)
-	if erased = append(erased, groups...); err != nil {
+	var names []string // one run has a group in each hierarchy
+	for _, dir := range groups {
+		names = append(names, "control group "+filepath.Base(dir))
+	}
+	slices.Sort(names)
+	if erased = append(erased, slices.Compact(names)...); err != nil {
 		return erased, err
 	}
 	tracer := osthread.New()

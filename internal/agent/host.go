@@ -3,7 +3,9 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -37,6 +39,8 @@ func readHost() (f plan.HostFacts) {
 	if n, _ := number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"); n != 0 {
 		f.Restrictions = append(f.Restrictions, fmt.Sprintf("kernel.apparmor_restrict_unprivileged_userns = %d", n))
 	}
+	_, err := os.Stat("/dev/net/tun")
+	f.NoTun = errors.Is(err, fs.ErrNotExist)
 	if enforcing() {
 		f.Restrictions = append(f.Restrictions, "SELinux enforcing")
 	}

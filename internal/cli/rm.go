@@ -60,8 +60,12 @@ func (a *app) sweep(ctx context.Context, workDirs []string) error {
 		return err
 	}
 	erased, err := engine.Sweep(ctx, workDirs)
-	for _, what := range erased {
+	const most = 20 // to be read
+	for _, what := range erased[:min(most, len(erased))] {
 		fmt.Fprintf(a.Stderr, "pilot: erased %s\n", what)
+	}
+	if n := len(erased) - most; n > 0 {
+		fmt.Fprintf(a.Stderr, "pilot: erased %d more\n", n)
 	}
 	return err
 }

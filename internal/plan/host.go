@@ -21,6 +21,8 @@ type HostFacts struct {
 	// Restrictions are settings that can forbid a world, such as
 	// "kernel.apparmor_restrict_unprivileged_userns = 1" or "SELinux enforcing".
 	Restrictions []string
+	// NoTun says that /dev/net/tun is not there.
+	NoTun bool
 }
 
 // needed are the capabilities(7) without which pilot fails sooner or later.
@@ -74,6 +76,17 @@ func Host(f HostFacts) (out []model.Refusal) {
 	for _, kind := range kinds {
 		name := "user.max_" + kind + "_namespaces"
 		refuse("kernel", name+" = 0", "forbids to make "+kind+" namespaces", "sysctl -w "+name+"=1000")
+	}
+	return out
+}
+
+// HostGaps tells what no world on the host can have.
+func HostGaps(f HostFacts) (out []model.Gap) {
+	if f.NoTun {
+		out = append(out, model.Gap{
+			Object: "/dev/net/tun",
+			Detail: "is missing: attempts to leave a world by network fail unseen, so no run can pass; load the module tun",
+		})
 	}
 	return out
 }

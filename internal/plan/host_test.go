@@ -7,6 +7,15 @@ import (
 	"testing"
 )
 
+func TestHostGaps(t *testing.T) {
+	if gaps := HostGaps(HostFacts{}); len(gaps) > 0 {
+		t.Errorf("a host that has everything lacks %v", gaps)
+	}
+	if gaps := HostGaps(HostFacts{NoTun: true}); len(gaps) != 1 || gaps[0].Object != "/dev/net/tun" {
+		t.Errorf("without a tun device: %v", gaps)
+	}
+}
+
 func TestHost(t *testing.T) {
 	for _, c := range []struct {
 		name   string
