@@ -56,13 +56,19 @@ func (c *copier) clone() (bool, error) {
 		}
 	}
 	err = sys.Clone(c.dst, c.src)
+	if errors.Is(err, syscall.EINVAL) && fi.Size == 0 {
+		// btrfs shares only between files that agree in chattr's +C.
+		if want := sys.NoCow(c.src); want != sys.NoCow(c.dst) && sys.SetNoCow(c.dst, want) == nil {
+			err = sys.Clone(c.dst, c.src)
+		}
+	}
 	switch {
 	case err == nil:
 		c.pass.Cloned++
 		return true, nil
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EIO):
 		return false, c.full(err)
-	default: // EOPNOTSUPP, ENOTTY, EXDEV, EINVAL (NOCOW, different block size), EPERM (seccomp), ...
+	default: // EOPNOTSUPP, ENOTTY, EXDEV, EINVAL (different block size), EPERM (seccomp), ...
 		return false, nil
 	}
 }

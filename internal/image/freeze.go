@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -15,12 +15,13 @@ import (
 	"github.com/pilotexec/pilot/internal/sys"
 )
 
-// A tree is what Freeze found below one root, directories before what they hold.
+// A tree is what was found in one area, or below one root, directories before
+// what they hold.
 type tree []entry
 
 // An entry is one name of a frozen tree.
 type entry struct {
-	rel string
+	rel string // below the root
 	ino *inode
 }
 
@@ -65,31 +66,20 @@ func (im *Image) freeze(ctx context.Context, writable []string, deleted func() m
 		return err
 	}
 	im.pass++
-	im.manifest, im.deleted = nil, map[string]*inode{}
+	im.deleted = map[string]*inode{}
 	im.stats.Files, im.stats.Bytes, im.stats.Skipped = 0, 0, nil
-	for _, root := range im.roots {
-		t := make(tree, 0, len(im.inodes)/len(im.roots)+16)
-		w := walker{im: im, root: root, visit: func(f *found) error {
-			if skipped(&f.fi) {
-				im.stats.Skipped = append(im.stats.Skipped, f.path())
-				return nil
-			}
-			ino := im.inode(&f.fi)
-			t = append(t, entry{f.rel, ino})
-			return im.freezeInode(ctx, f, ino, force)
-		}}
-		if err := w.run(ctx); err != nil {
-			return err
-		}
-		im.manifest = append(im.manifest, t)
-	}
 	for _, s := range im.sources {
-		if !slices.ContainsFunc(im.manifest[s.root], func(e entry) bool { return e.rel == s.rel }) {
+		if _, err := os.Lstat(s.path); err != nil {
 			return fmt.Errorf("source %s: %w", s.given, ErrGone)
 		}
 	}
-	if deleted == nil {
-		return checkBudget(ctx)
+	p := im.newPool(ctx)
+	err = im.freezeAreas(ctx, force, p)
+	if werr := p.wait(); err == nil || errors.Is(err, errOther) {
+		err = werr
+	}
+	if err != nil || deleted == nil {
+		return errors.Join(err, checkBudget(ctx))
 	}
 	for path, key := range deleted() {
 		ino, err := im.freezeDeleted(ctx, path)
@@ -99,6 +89,38 @@ func (im *Image) freeze(ctx context.Context, writable []string, deleted func() m
 		im.deleted[key] = ino
 	}
 	return checkBudget(ctx)
+}
+
+func (im *Image) freezeAreas(ctx context.Context, force map[inodeID]bool, p *pool) error {
+	for _, a := range im.areas {
+		if err := checkBudget(ctx); err != nil {
+			return err
+		}
+		if a.snaps != nil {
+			if err := im.freezeSnapshot(a); err != nil {
+				return err
+			}
+			continue
+		}
+		t := make(tree, 0, len(a.tree)+len(im.inodes)/len(im.areas)+16)
+		w := walker{im: im, root: im.roots[a.root], rel: a.rel, skip: im.inner(a), visit: func(f *found) error {
+			if f.rel == a.rel && f.fi.Dev != a.dev {
+				return fmt.Errorf("another file system is mounted there now: %w", ErrGone)
+			}
+			if skipped(&f.fi) {
+				im.stats.Skipped = append(im.stats.Skipped, f.path())
+				return nil
+			}
+			ino := im.inode(&f.fi)
+			t = append(t, entry{f.rel, ino})
+			return im.freezeInode(ctx, f, ino, force, p)
+		}}
+		if err := w.run(ctx); err != nil {
+			return err
+		}
+		a.tree = t
+	}
+	return nil
 }
 
 // skipped reports whether no world gets a node like fi: a socket is bound anew
@@ -114,7 +136,7 @@ func skipped(fi *sys.FileInfo) bool {
 	return false
 }
 
-func (im *Image) freezeInode(ctx context.Context, f *found, ino *inode, force map[inodeID]bool) error {
+func (im *Image) freezeInode(ctx context.Context, f *found, ino *inode, force map[inodeID]bool, p *pool) error {
 	if ino.pass == im.pass {
 		return nil // another name of it was met
 	}
@@ -127,7 +149,11 @@ func (im *Image) freezeInode(ctx context.Context, f *found, ino *inode, force ma
 		im.stats.Files++
 		im.stats.Bytes += f.fi.Size
 	}
-	return im.update(ctx, f, ino, dev.memory || force[idOf(&f.fi)])
+	src, err := im.changed(f, ino, dev.memory || force[idOf(&f.fi)])
+	if src < 0 || err != nil {
+		return err
+	}
+	return p.do(job{path: f.path(), src: src, dev: dev, fi: f.fi, ino: ino})
 }
 
 // freezeDeleted copies the file behind path, following the link that path is.
@@ -150,14 +176,14 @@ func (im *Image) freezeDeleted(ctx context.Context, path string) (*inode, error)
 	}
 	dev := im.devs[f.fi.Dev]
 	if dev == nil {
-		dev = &device{}
+		dev = &device{store: im.stores[0]}
 	}
 	if ino.xattrs, err = sys.Xattrs(path, true); err != nil {
 		return nil, err
 	}
 	ino.attrs = versionOf(&f.fi, f.at)
 	// Always read: an inode number met before may be that of another file.
-	if err := im.updateContent(ctx, src, dev, f.fi, ino); err != nil {
+	if err := im.worker(ctx).content(src, dev, f.fi, ino); err != nil {
 		return nil, err
 	}
 	ino.pass, ino.fi = im.pass, f.fi

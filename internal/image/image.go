@@ -26,11 +26,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/fault"
+	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/sys"
 )
 
@@ -63,53 +65,91 @@ type Image struct {
 	sources []source
 	roots   []string // paths of the sources that lie in no other one
 
-	inodes map[inodeID]*inode
-	devs   map[uint64]*device
-	pass   int
-	count  int // objects made
-	buf    *buffers
-	stats  Stats
-	cur    *Pass // the pass under way
+	nameless bool // see Config
+	stores   []*store
+	areas    []*area // those around others first
+	inodes   map[inodeID]*inode
+	devs     map[uint64]*device
+	pass     int
+	buf      *buffers
+	stats    Stats
+	cur      *Pass // the pass under way
 
-	frozen   bool
-	manifest []tree            // one per root
-	deleted  map[string]*inode // by the caller's key
-	prune    sync.Once
+	frozen  bool
+	deleted map[string]*inode // by the caller's key
+
+	mu       sync.Mutex // guards what follows
+	worlds   int        // made
+	home     *bool      // see sharesHome
+	manifest []tree     // one per root, nil until complete
+	outer    []string   // trees of worlds that lie outside of their directory
+}
+
+// Config says what to image, and where to.
+type Config struct {
+	Dir     string
+	Sources []string
+	// Nameless keeps the image from making a directory of its own on the file
+	// systems of sources, which would be found by no one if this process died.
+	Nameless bool
 }
 
 // Prepare copies every tree or file of sources to dir while production runs.
 // dir must be empty or absent, and outside of the sources. When Prepare fails
 // nothing is left in dir.
 func Prepare(ctx context.Context, dir string, sources []string) (*Image, error) {
+	return Config{Dir: dir, Sources: sources}.Prepare(ctx)
+}
+
+// Prepare is [Prepare] with all that can be chosen.
+func (c Config) Prepare(ctx context.Context) (*Image, error) {
 	start := time.Now()
-	dir, err := emptyDir(dir)
+	im, err := c.open()
 	if err != nil {
 		return nil, fmt.Errorf("prepare image: %w", err)
 	}
-	im := &Image{dir: dir, inodes: map[inodeID]*inode{}, devs: map[uint64]*device{}, buf: newBuffers()}
-	im.cur = &im.stats.Prepare
-	if err := im.prepare(ctx, sources); err != nil {
+	if err := im.prepare(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare image: %w", err), im.Remove())
 	}
 	im.stats.Prepare.Duration = time.Since(start)
 	return im, nil
 }
 
-func (im *Image) prepare(ctx context.Context, sources []string) error {
-	if err := im.resolve(sources); err != nil {
-		return err
+// Examine tells how each file system of the sources would be imaged, by trying
+// it. Nothing is copied, and nothing is left.
+func (c Config) Examine(ctx context.Context) ([]model.DataWay, error) {
+	im, err := c.open()
+	if err == nil {
+		err = errors.Join(im.survey(ctx), im.Remove())
 	}
-	fi, err := sys.Stat(im.dir)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("examine data: %w", err)
 	}
-	im.self = idOf(&fi)
-	need, err := im.estimate(ctx)
+	return im.stats.Ways, nil
+}
+
+// open makes an image that knows its sources and nothing of them.
+func (c Config) open() (*Image, error) {
+	dir, err := emptyDir(c.Dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	im.stats.Need = need
-	if im.stats.Free, err = checkSpace(im.dir, need); err != nil {
+	im := &Image{dir: dir, nameless: c.Nameless, inodes: map[inodeID]*inode{}, devs: map[uint64]*device{}, buf: newBuffers()}
+	im.stores = []*store{{dir: dir}}
+	im.cur = &im.stats.Prepare
+	fi, err := sys.Stat(dir)
+	if err == nil {
+		im.self = idOf(&fi)
+		err = im.resolve(c.Sources)
+	}
+	if err != nil {
+		return nil, errors.Join(err, im.Remove())
+	}
+	return im, nil
+}
+
+func (im *Image) prepare(ctx context.Context) error {
+	if err := im.survey(ctx); err != nil {
 		return err
 	}
 	if err := im.live(ctx); err != nil {
@@ -118,52 +158,18 @@ func (im *Image) prepare(ctx context.Context, sources []string) error {
 	return fault.ImageCopied.Hit()
 }
 
-// Settle makes a live round: it copies again what changed since the last pass
-// and writes the copy to its disk, so that Freeze finds little to do and is not
-// slowed by the kernel's limit on dirty pages. Call it right before the pause;
-// several calls help when much is written.
-func (im *Image) Settle(ctx context.Context) error {
-	if im.frozen {
-		return fmt.Errorf("settle image: %w", errFrozen)
-	}
-	start := time.Now()
-	im.cur = &im.stats.Settle
-	err := im.live(ctx)
-	if err == nil {
-		err = im.writeBack()
-	}
-	if err == nil {
-		err = fault.ImageSettled.Hit()
-	}
-	im.cur.Duration += time.Since(start)
-	if err != nil {
-		return fmt.Errorf("settle image: %w", err)
-	}
-	return nil
-}
-
-// live updates every object from the running sources.
-func (im *Image) live(ctx context.Context) error {
-	im.pass++
-	for _, root := range im.roots {
-		w := walker{im: im, root: root, live: true, visit: func(f *found) error {
-			ino := im.inode(&f.fi)
-			if ino.pass == im.pass {
-				return nil
-			}
-			ino.pass, ino.fi = im.pass, f.fi
-			return im.update(ctx, f, ino, false)
-		}}
-		if err := w.run(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Remove deletes the image. Its worlds stay.
+// Remove deletes the image, and the worlds that share blocks with it outside of
+// its directory. They must not be in use.
 func (im *Image) Remove() error {
-	if err := os.RemoveAll(im.dir); err != nil {
+	var errs []error
+	for _, path := range im.outer {
+		errs = append(errs, erase(path))
+	}
+	for _, s := range slices.Backward(im.stores) { // the record of the others is in the first
+		errs = append(errs, s.remove())
+	}
+	im.stores, im.outer = nil, nil
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove image: %w", err)
 	}
 	return nil
@@ -241,27 +247,4 @@ func emptyDir(dir string) (string, error) {
 		return "", fmt.Errorf("%s is not empty", dir)
 	}
 	return filepath.EvalSymlinks(dir)
-}
-
-// writeBack writes the dirty pages of the copy to its disk, file by file. One
-// syncfs would be simpler, but it commits the journal and writes what everybody
-// else has dirty: production's own syncs would wait for it, up to a second.
-func (im *Image) writeBack() error {
-	for _, ino := range im.inodes {
-		if ino.object == "" || ino.pass != im.pass {
-			continue
-		}
-		fd, err := sys.OpenQuiet(atCWD, ino.object, 0)
-		if err != nil {
-			return err
-		}
-		err = sys.SyncFileRange(fd)
-		if cerr := fd.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -52,8 +52,16 @@ type inode struct {
 	target string  // of a symbolic link
 	xattrs []sys.Xattr
 
+	list listing // of a directory
+
 	content version // of object
 	object  string  // path of the copy of its bytes, empty when there is none
+	store   *store  // of object; nil when it lies in a snapshot
+	outdated []string // objects that were replaced
+	// unshared is set when sharing its blocks failed, though its file system can.
+	unshared bool
+	// sharing is how long the last sharing of its blocks took.
+	sharing time.Duration
 }
 
 // inode returns the record of the inode that looks like fi.
@@ -67,16 +75,21 @@ func (im *Image) inode(fi *sys.FileInfo) *inode {
 	return ino
 }
 
-// A device is a file system that a source lies on.
+// A device is a file system, or a subvolume, that a source lies on.
 type device struct {
+	name string
 	// memory is set for file systems whose ctime does not move when mapped
 	// pages are stored to, because they never write pages back.
 	memory bool
 	// overlay is set where sync_file_range does nothing: the pages belong to
 	// the file below.
 	overlay bool
-	// noClone is set once FICLONE from it to the image was refused.
-	noClone bool
+	btrfs   bool
+	// store holds its copies. share is set when they can share blocks with it,
+	// else why says why not.
+	store *store
+	share bool
+	why   string
 }
 
 // f_type of statfs(2), include/uapi/linux/magic.h.
@@ -85,6 +98,7 @@ const (
 	magicRamfs     = 0x858458f6
 	magicHugetlbfs = 0x958458f6
 	magicOverlay   = 0x794c7630
+	magicBtrfs     = 0x9123683e
 )
 
 // remote lists file systems whose writers may sit on other hosts, or where a
@@ -101,6 +115,12 @@ var remote = map[uint32]string{
 	0x0bd00bd0: "Lustre",
 	0x7461636f: "OCFS2",
 	0x01161970: "GFS2",
+}
+
+// local names the usual ones.
+var local = map[uint32]string{
+	0xef53: "ext4", 0x58465342: "XFS", magicBtrfs: "btrfs", magicTmpfs: "tmpfs", magicRamfs: "ramfs",
+	magicHugetlbfs: "hugetlbfs", magicOverlay: "overlayfs", 0x2fc12fc1: "ZFS", 0xca451a4e: "bcachefs", 0xf2f52010: "F2FS",
 }
 
 func isMemory(magic uint32) bool {
@@ -125,7 +145,29 @@ func (im *Image) device(f *found) (*device, error) {
 	if name := remote[info.Magic]; name != "" {
 		return nil, fmt.Errorf("%s is a network or user-space file system, whose writers cannot all be stopped: %w", name, ErrRefused)
 	}
-	d := &device{memory: isMemory(info.Magic), overlay: info.Magic == magicOverlay}
+	d := &device{memory: isMemory(info.Magic), overlay: info.Magic == magicOverlay, btrfs: info.Magic == magicBtrfs, store: im.stores[0]}
+	if d.name = local[info.Magic]; d.name == "" {
+		d.name = fmt.Sprintf("file system %#x", info.Magic)
+	}
 	im.devs[f.fi.Dev] = d
+	if im.frozenPass() {
+		d.why = "it was mounted since the image was prepared"
+		return d, nil
+	}
+	if d.memory {
+		d.why = "no reflink: it is in memory"
+		return d, nil
+	}
+	dir := procFile(f.dir)
+	if f.fi.Type() == syscall.S_IFDIR {
+		dir = f.procPath()
+	}
+	s, why, err := im.sharing(dir, f.root)
+	if err != nil {
+		return nil, err
+	}
+	if d.why = why; s != nil {
+		d.store, d.share = s, true
+	}
 	return d, nil
 }

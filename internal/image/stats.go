@@ -3,11 +3,10 @@
 package image
 
 import (
-	"context"
 	"fmt"
-	"syscall"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/sys"
 )
 
@@ -20,6 +19,13 @@ type Pass struct {
 	Duration time.Duration // of all calls
 }
 
+func (p *Pass) add(q *Pass) {
+	p.Files += q.Files
+	p.Compared += q.Compared
+	p.Copied += q.Copied
+	p.Cloned += q.Cloned
+}
+
 // Stats describes an image.
 type Stats struct {
 	Files   int      // regular files, each inode once
@@ -28,7 +34,9 @@ type Stats struct {
 	Prepare Pass
 	Settle  Pass // all rounds
 	Freeze  Pass // the last try
-	// Need is the free space that Prepare asked for, Free what it found.
+	// Ways has how each file system of the sources is imaged.
+	Ways []model.DataWay
+	// Need is the free space that Prepare asked for at the image's directory, Free what it found.
 	Need, Free int64
 }
 
@@ -39,38 +47,7 @@ func (im *Image) Stats() Stats { return im.stats }
 // reserve is free space that stays for production.
 const reserve = 64 << 20
 
-// estimate returns the free space that a copy of all sources needs: 1.1 times
-// their allocated bytes, for what they grow, and the reserve. It finds sources
-// that cannot be imaged, before anything is copied.
-func (im *Image) estimate(ctx context.Context) (int64, error) {
-	seen := map[inodeID]bool{}
-	var allocated int64
-	for _, root := range im.roots {
-		met := false
-		w := walker{im: im, root: root, live: true, visit: func(f *found) error {
-			met = true
-			if _, err := im.device(f); err != nil {
-				return err
-			}
-			if f.rel == "" && f.fi.Type() != syscall.S_IFDIR && f.fi.Type() != syscall.S_IFREG {
-				return fmt.Errorf("neither a directory nor a regular file: %w", ErrRefused)
-			}
-			if id := idOf(&f.fi); !seen[id] {
-				seen[id] = true
-				allocated += 512 * f.fi.Blocks
-			}
-			return nil
-		}}
-		if err := w.run(ctx); err != nil {
-			return 0, err
-		}
-		if !met {
-			return 0, fmt.Errorf("source %s: %w", root, ErrGone)
-		}
-	}
-	return needed(allocated), nil
-}
-
+// needed adds what copies of so many bytes may grow by, and the reserve.
 func needed(allocated int64) int64 { return allocated + allocated/10 + reserve }
 
 // checkSpace returns the free bytes at dir, and ErrSpace when need is more.

@@ -22,6 +22,7 @@ type found struct {
 	name string // in dir
 	fi   sys.FileInfo
 	at   time.Time // before fi was taken
+	up   uint64    // device of dir, or its own for where the walk began
 }
 
 // path is for messages; the walk itself uses dir and name.
@@ -40,11 +41,14 @@ func join(root, rel string) string {
 	return root + "/" + rel
 }
 
-// A walker visits root and all below it, directories before what they hold, and
-// follows mounts but not symbolic links.
+// A walker visits rel below root and all that it holds, directories before what
+// is in them, and follows mounts but not symbolic links.
 type walker struct {
 	im   *Image // set when root is a source
 	root string
+	rel  string
+	// skip leaves out a directory, and all below it. May be nil.
+	skip func(*found) bool
 	// live tolerates that names vanish or change their type during the walk.
 	live  bool
 	visit func(*found) error
@@ -56,13 +60,14 @@ type walker struct {
 // run walks. The error names the path it happened at. A root that is not there
 // is ErrGone, or nothing at all in a live walk.
 func (w *walker) run(ctx context.Context) error {
-	parent, name := filepath.Split(w.root)
+	parent, name := filepath.Split(join(w.root, w.rel))
 	dir, err := sys.OpenQuiet(atCWD, parent, syscall.O_DIRECTORY)
 	if err == nil {
 		defer dir.Close()
-		f := found{root: w.root, dir: dir, name: name, at: time.Now()}
+		f := found{root: w.root, rel: w.rel, dir: dir, name: name, at: time.Now()}
 		f.fi, err = sys.FstatAt(dir, name)
 		if err == nil {
+			f.up = f.fi.Dev
 			return w.one(ctx, &f)
 		}
 	}
@@ -70,9 +75,9 @@ func (w *walker) run(ctx context.Context) error {
 		if w.live {
 			return nil
 		}
-		return fmt.Errorf("source %s: %w", w.root, ErrGone)
+		return fmt.Errorf("source %s: %w", join(w.root, w.rel), ErrGone)
 	}
-	return fmt.Errorf("walk %s: %w", w.root, err)
+	return fmt.Errorf("walk %s: %w", join(w.root, w.rel), err)
 }
 
 func (w *walker) one(ctx context.Context, f *found) error {
@@ -99,20 +104,19 @@ func (w *walker) children(ctx context.Context, f *found) error {
 		return w.at(f, err)
 	}
 	defer fd.Close()
-	names, err := sys.ReadNames(fd, w.buf[:])
+	names, rels, err := w.list(f, fd)
 	if err != nil {
 		return w.at(f, err)
 	}
-	for _, name := range names {
-		rel := name
-		if f.rel != "" {
-			rel = f.rel + "/" + name
-		}
-		c := found{root: f.root, rel: rel, dir: fd, name: name, at: time.Now()}
+	for i, name := range names {
+		c := found{root: f.root, rel: rels[i], dir: fd, name: name, at: time.Now(), up: f.fi.Dev}
 		if c.fi, err = sys.FstatAt(fd, name); err != nil {
 			if err := w.at(&c, err); err != nil {
 				return err
 			}
+			continue
+		}
+		if w.skip != nil && c.fi.Type() == syscall.S_IFDIR && w.skip(&c) {
 			continue
 		}
 		if err := w.one(ctx, &c); err != nil {
@@ -120,6 +124,41 @@ func (w *walker) children(ctx context.Context, f *found) error {
 		}
 	}
 	return nil
+}
+
+// A listing is what a directory held.
+type listing struct {
+	seen  version
+	rel   string // of the directory
+	names []string
+	rels  []string // of names, below the root
+}
+
+// list returns the names in directory f, and each joined to the path of f. A
+// directory's ctime moves with every name that comes or goes, under the same
+// lock that reading it takes: one that looks as before is not read again.
+func (w *walker) list(f *found, fd sys.FD) (names, rels []string, err error) {
+	var known *listing
+	if w.im != nil {
+		ino := w.im.inode(&f.fi)
+		if known = &ino.list; known.rel == f.rel && known.seen.holds(&f.fi) {
+			return known.names, known.rels, nil
+		}
+	}
+	if names, err = sys.ReadNames(fd, w.buf[:]); err != nil {
+		return nil, nil, err
+	}
+	rels = names
+	if f.rel != "" {
+		rels = make([]string, len(names))
+		for i, name := range names {
+			rels[i] = f.rel + "/" + name
+		}
+	}
+	if known != nil {
+		*known = listing{versionOf(&f.fi, f.at), f.rel, names, rels}
+	}
+	return names, rels, nil
 }
 
 // at adds f's path to err once, and forgives what a live walk may meet.

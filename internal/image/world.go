@@ -10,13 +10,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/sys"
 )
 
-// A Tree is one writable copy of a frozen image.
+// A Tree is one writable copy of a frozen image. Parts of it may lie outside of
+// its directory, where they can share blocks, and end with the image.
 type Tree struct {
 	Roots []Root // one per source, in the order given to [Prepare]
 	// Deleted has the path of the copy of each unlinked file by the caller's
@@ -52,27 +54,37 @@ func (im *Image) World(ctx context.Context, dir string) (*Tree, error) {
 	if !im.frozen {
 		return nil, errors.New("make world: the image is not frozen")
 	}
-	im.prune.Do(im.dropUnused)
+	if err := im.complete(ctx); err != nil {
+		return nil, fmt.Errorf("make world: %w", err)
+	}
 	dir, err := emptyDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("make world: %w", err)
 	}
 	b := builder{im: im, ctx: ctx, dir: dir, names: map[*inode]string{}, tree: &Tree{Deleted: map[string]string{}},
-		copier: copier{ctx: ctx, buf: newBuffers(), pass: &Pass{}}}
+		copier: copier{ctx: ctx, buf: newBuffers(), pass: &Pass{}}, unshared: map[way]bool{}, untouched: map[*inode]bool{}}
 	if err := b.build(); err != nil {
-		return nil, errors.Join(fmt.Errorf("make world: %w", err), os.RemoveAll(dir))
+		return nil, errors.Join(fmt.Errorf("make world: %w", err), erase(dir), b.erase())
 	}
+	im.mu.Lock()
+	im.outer = append(im.outer, b.outer...)
+	im.mu.Unlock()
 	return b.tree, nil
 }
 
-// dropUnused removes the copies of files that were gone when the image froze.
+// dropUnused removes the copies of files that were gone when the image froze,
+// and those that were replaced.
 func (im *Image) dropUnused() {
 	for id, ino := range im.inodes {
+		for _, object := range ino.outdated {
+			ino.store.drop(object)
+		}
+		ino.outdated = nil
 		if ino.pass == im.pass {
 			continue
 		}
-		if ino.object != "" {
-			_ = os.Remove(ino.object) // only costs space, and Remove tries again
+		if ino.store != nil {
+			ino.store.drop(ino.object)
 		}
 		delete(im.inodes, id)
 	}
@@ -80,13 +92,25 @@ func (im *Image) dropUnused() {
 
 // A builder makes one Tree.
 type builder struct {
-	im      *Image
-	ctx     context.Context
-	dir     string
-	names   map[*inode]string // the first name of each file made
-	tree    *Tree
-	copier  copier
-	noClone bool
+	im     *Image
+	ctx    context.Context
+	dir    string
+	outer  []string          // directories of it elsewhere
+	number int               // of the world
+	names  map[*inode]string // the first name of each file made
+	tree   *Tree
+	copier copier
+	to     string // the copy of a root that is being made
+	// unshared has from where to where blocks could not be shared.
+	unshared map[way]bool
+	// untouched has the directories of snapshots that are as they were.
+	untouched map[*inode]bool
+}
+
+// A way leads from a store, nil for snapshots, to the copy of a root.
+type way struct {
+	from *store
+	to   string
 }
 
 func (b *builder) build() error {
@@ -103,10 +127,12 @@ func (b *builder) build() error {
 	if err := b.checkSpace(); err != nil {
 		return err
 	}
-	for i, t := range b.im.manifest {
-		top := filepath.Join(b.dir, strconv.Itoa(i))
-		b.tree.tops = append(b.tree.tops, top)
-		if err := b.root(top, t); err != nil {
+	b.im.mu.Lock()
+	b.im.worlds++
+	b.number = b.im.worlds
+	b.im.mu.Unlock()
+	for i := range b.im.roots {
+		if err := b.root(i); err != nil {
 			return err
 		}
 	}
@@ -119,61 +145,122 @@ func (b *builder) build() error {
 	return b.seal()
 }
 
+// erase removes what lies outside of dir.
+func (b *builder) erase() (err error) {
+	for _, path := range b.outer {
+		err = errors.Join(err, erase(path))
+	}
+	return err
+}
+
 // checkSpace asks for room for what a copy takes.
 func (b *builder) checkSpace() error {
-	allocated, err := b.allocated()
-	if err == nil {
-		_, err = checkSpace(b.dir, needed(allocated))
-	}
+	_, err := checkSpace(b.dir, needed(b.im.copied()))
 	return err
 }
 
 // Room returns [ErrSpace], with the numbers, when there is no room for so many
 // worlds on the file system of the image. The image need not be frozen yet.
-func (im *Image) Room(ctx context.Context, worlds int) error {
-	dir, err := os.MkdirTemp(im.dir, "room")
-	if err != nil {
-		return err
-	}
-	b := builder{im: im, ctx: ctx, dir: dir, copier: copier{ctx: ctx, buf: newBuffers(), pass: &Pass{}}}
-	allocated, err := b.allocated()
-	if err == nil {
-		_, err = checkSpace(im.dir, needed(int64(worlds)*allocated))
-	}
-	if err = errors.Join(err, os.RemoveAll(dir)); err != nil {
+func (im *Image) Room(_ context.Context, worlds int) error {
+	if _, err := checkSpace(im.dir, needed(int64(worlds)*im.copied())); err != nil {
 		return fmt.Errorf("room for %d worlds: %w", worlds, err)
 	}
 	return nil
 }
 
-// allocated is what the blocks of a copy take: those of all objects, or none
-// where they can be shared.
-func (b *builder) allocated() (total int64, err error) {
-	var sample string
-	for _, ino := range b.im.inodes {
-		total += 512 * ino.fi.Blocks
-		if ino.object != "" && ino.fi.Size > 0 {
-			sample = ino.object
+// copied is what a world takes in its directory: the blocks of all objects but
+// those that can be shared where the worlds are.
+func (im *Image) copied() (total int64) {
+	for _, ino := range im.inodes {
+		if ino.store == nil || ino.store.dir != "" && (ino.store != im.stores[0] || im.sharesHome()) {
+			continue
 		}
+		total += 512 * ino.fi.Blocks
 	}
-	if sample == "" {
-		return total, nil
-	}
-	probe := filepath.Join(b.dir, "probe")
-	if err := b.file(probe, sample, 0); err != nil {
-		return 0, err
-	}
-	if err := os.Remove(probe); err != nil {
-		return 0, err
-	}
-	if !b.noClone {
-		return 0, nil
-	}
-	return total, nil
+	return total
 }
 
-func (b *builder) root(top string, t tree) error {
-	for i, e := range t {
+// sharesHome reports whether files in the image's directory can share blocks.
+func (im *Image) sharesHome() bool {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	if im.home == nil {
+		probe, err := sys.OpenUnnamed(im.dir)
+		if err == nil {
+			if _, err = sys.Pwrite(probe, make([]byte, 4096), 0); err == nil {
+				err = shares(im.dir, probe)
+			}
+			_ = probe.Close()
+		}
+		can := err == nil
+		im.home = &can
+	}
+	return *im.home
+}
+
+// top returns where the copy of root i comes to lie: in a store that can share
+// the blocks of the root's first area, else in the world's directory.
+func (b *builder) top(i int) (string, error) {
+	at := strconv.Itoa(i)
+	dev := b.im.devs[b.im.top(i).dev]
+	if !dev.share || dev.store.dir == "" || dev.store == b.im.stores[0] {
+		return filepath.Join(b.dir, at), nil
+	}
+	dir := filepath.Join(dev.store.dir, "world"+strconv.Itoa(b.number))
+	if !slices.Contains(b.outer, dir) {
+		b.outer = append(b.outer, dir)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return "", err
+		}
+	}
+	return filepath.Join(dir, at), nil
+}
+
+// root makes the copy of root i, area by area, the outer ones first.
+func (b *builder) root(i int) error {
+	top, err := b.top(i)
+	if err != nil {
+		return err
+	}
+	b.to, b.tree.tops = top, append(b.tree.tops, top)
+	for _, a := range b.im.areas {
+		if a.root != i {
+			continue
+		}
+		make := b.area
+		if a.snaps != nil {
+			make = b.snapshot
+		}
+		if err := make(top, a); err != nil {
+			return err
+		}
+	}
+	// Directories last, and inner ones first: making an entry changes the
+	// times of its directory, and a mode may forbid it.
+	for _, a := range slices.Backward(b.im.areas) {
+		if a.root != i {
+			continue
+		}
+		for _, e := range slices.Backward(a.tree) {
+			if e.ino.fi.Type() == syscall.S_IFDIR && !b.untouched[e.ino] {
+				if err := b.attrs(join(top, e.rel), e.ino); err != nil {
+					return fmt.Errorf("%s: %w", e.rel, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// area makes the entries of a.
+func (b *builder) area(top string, a *area) error {
+	if a.rel != "" {
+		// A snapshot around it may have there what a mount covered.
+		if err := erase(join(top, a.rel)); err != nil {
+			return err
+		}
+	}
+	for i, e := range a.tree {
 		if i%64 == 0 {
 			if err := checkBudget(b.ctx); err != nil {
 				return err
@@ -183,16 +270,48 @@ func (b *builder) root(top string, t tree) error {
 			return fmt.Errorf("%s: %w", e.rel, err)
 		}
 	}
-	// Directories last, and inner ones first: making an entry changes the
-	// times of its directory, and a mode may forbid it.
-	for _, e := range slices.Backward(t) {
-		if e.ino.fi.Type() == syscall.S_IFDIR {
-			if err := b.attrs(join(top, e.rel), e.ino); err != nil {
-				return fmt.Errorf("%s: %w", e.rel, err)
-			}
+	return nil
+}
+
+// snapshot makes a writable snapshot of a.
+func (b *builder) snapshot(top string, a *area) error {
+	path := join(top, a.rel)
+	if a.rel != "" {
+		if err := erase(path); err != nil { // an empty directory, or a mount point
+			return err
+		}
+	}
+	if err := snapshot(a.frozen, path, false); err != nil {
+		return fmt.Errorf("snapshot of %s: %w", b.im.path(a), err)
+	}
+	if filepath.Dir(path) == b.dir {
+		b.outer = append(b.outer, path) // the caller might not know how
+	}
+	changed := map[string]bool{}
+	for _, rel := range a.absent {
+		if err := os.Remove(join(top, rel)); err != nil {
+			return err
+		}
+		changed[parent(rel)] = true
+	}
+	for _, other := range b.im.areas {
+		if other != a && other.root == a.root && other.rel != "" {
+			changed[parent(other.rel)] = true
+		}
+	}
+	for _, e := range a.tree {
+		if e.ino.fi.Type() == syscall.S_IFDIR && !changed[e.rel] {
+			b.untouched[e.ino] = true
 		}
 	}
 	return nil
+}
+
+func parent(rel string) string {
+	if i := strings.LastIndexByte(rel, '/'); i >= 0 {
+		return rel[:i]
+	}
+	return ""
 }
 
 // entry makes one name of ino.
@@ -208,7 +327,7 @@ func (b *builder) entry(path string, ino *inode) error {
 	var err error
 	switch kind {
 	case syscall.S_IFREG:
-		err = b.file(path, ino.object, ino.fi.Size)
+		err = b.file(path, ino)
 	case syscall.S_IFLNK:
 		err = os.Symlink(ino.target, path)
 	default:
@@ -220,26 +339,27 @@ func (b *builder) entry(path string, ino *inode) error {
 	return b.attrs(path, ino)
 }
 
-// file makes path with the first size bytes of object.
-func (b *builder) file(path, object string, size int64) error {
+// file makes path with the bytes of ino.
+func (b *builder) file(path string, ino *inode) error {
 	dst, err := sys.OpenAt(atCWD, path, syscall.O_CREAT|syscall.O_EXCL|syscall.O_RDWR|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
 	defer dst.Close()
-	src, err := sys.OpenQuiet(atCWD, object, syscall.O_NOFOLLOW)
+	src, err := sys.OpenQuiet(atCWD, ino.object, 0)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
 	c := &b.copier
-	c.src, c.dst, c.size = src, dst, size
-	if !b.noClone {
+	c.src, c.dst, c.size, c.noRange = src, dst, ino.fi.Size, false
+	over := way{ino.store, b.to}
+	if !b.unshared[over] {
 		done, err := c.clone()
 		if done || err != nil {
 			return err
 		}
-		b.noClone = true
+		b.unshared[over] = true
 	}
 	return c.copyAll()
 }
@@ -284,6 +404,7 @@ func (b *builder) deleted() error {
 		return nil
 	}
 	dir := filepath.Join(b.dir, "deleted")
+	b.to = dir
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}

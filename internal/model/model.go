@@ -317,6 +317,16 @@ type Report struct {
 	Leftovers []string `json:"leftovers,omitempty"`
 }
 
+// A DataWay says how what lies on one file system is imaged.
+type DataWay struct {
+	// Path is where the file system, or the subvolume, comes into view.
+	Path string `json:"path"`
+	FS   string `json:"fs"`
+	Way  string `json:"way"`
+	// Why says why there is no better way. Empty for the best.
+	Why string `json:"why,omitempty"`
+}
+
 // An Observation is the input of the verdict.
 type Observation struct {
 	Spec    Spec
