@@ -154,12 +154,13 @@ func TestClone(t *testing.T) {
 			write(t, top+"/src/f", strings.Repeat("f", 100001))
 			im, err := Prepare(context.Background(), top+"/image", []string{top + "/src"})
 			must(t, err)
-			must(t, os.Truncate(top+"/src/f", 8192)) // aligned: FICLONE alone would keep the tail
-			write(t, top+"/src/g", "new")
+			must(t, os.Truncate(top+"/src/f", 65536)) // aligned: FICLONE alone would keep the tail
+			write(t, top+"/src/g", strings.Repeat("g", 100001))
+			write(t, top+"/src/h", "small")
 			must(t, im.Freeze(context.Background(), nil, nil))
 			mustEqual(t, top+"/src", world(t, im, top+"/world").Roots[0].Path)
-			if s := im.Stats(); s.Prepare.Cloned != 1 || s.Freeze.Cloned != 2 || s.Prepare.Copied+s.Freeze.Copied != 0 {
-				t.Errorf("stats %+v, want one and two files cloned and nothing copied", s)
+			if s := im.Stats(); s.Prepare.Cloned != 1 || s.Freeze.Cloned != 2 || s.Prepare.Copied != 0 || s.Freeze.Copied != 5 {
+				t.Errorf("stats %+v, want one and two files cloned and a small one copied", s)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ package image
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"io/fs"
@@ -22,7 +23,7 @@ import (
 func look(t testing.TB, root string) map[string]string {
 	t.Helper()
 	lines := map[string]string{}
-	links := map[uint64][]string{}
+	links := map[inodeID][]string{}
 	var paths []string
 	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 		paths = append(paths, path)
@@ -41,7 +42,7 @@ func look(t testing.TB, root string) map[string]string {
 			continue
 		}
 		stats[path] = &st
-		links[st.Ino] = append(links[st.Ino], strings.TrimPrefix(path, root))
+		links[inodeID{st.Dev, st.Ino}] = append(links[inodeID{st.Dev, st.Ino}], strings.TrimPrefix(path, root))
 	}
 	for path, st := range stats {
 		xattrs, err := sys.Xattrs(path, false)
@@ -52,7 +53,7 @@ func look(t testing.TB, root string) map[string]string {
 		line := fmt.Sprintf("mode %o owner %d:%d mtime %v xattrs %q", st.Mode, st.Uid, st.Gid, st.Mtim, xattrs)
 		switch st.Mode & syscall.S_IFMT {
 		case syscall.S_IFREG:
-			line += fmt.Sprintf(" size %d atime %v links %d %q", st.Size, st.Atim, st.Nlink, links[st.Ino])
+			line += fmt.Sprintf(" size %d atime %v links %d %q", st.Size, st.Atim, st.Nlink, links[inodeID{st.Dev, st.Ino}])
 		case syscall.S_IFLNK:
 			target, err := os.Readlink(path)
 			if err != nil {
@@ -73,6 +74,42 @@ func read(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(f)
+}
+
+// remember describes all of a tree, contents by their digest.
+func remember(t testing.TB, root string) map[string]string {
+	t.Helper()
+	lines := look(t, root)
+	for rel, line := range lines {
+		if strings.Contains(line, " size ") {
+			lines[rel] += " content " + digest(t, root+rel)
+		}
+	}
+	return lines
+}
+
+func digest(t testing.TB, path string) string {
+	t.Helper()
+	p, err := read(path)
+	must(t, err)
+	return fmt.Sprintf("%x", sha256.Sum256(p))
+}
+
+func mustMatch(t testing.TB, says string, want, got map[string]string) {
+	t.Helper()
+	for rel, line := range want {
+		if got[rel] != line {
+			t.Errorf("%s: %q\nwant %s\ngot  %s", says, rel, line, got[rel])
+		}
+	}
+	for rel, line := range got {
+		if want[rel] == "" {
+			t.Errorf("%s: %q is too much: %s", says, rel, line)
+		}
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
 }
 
 // mustEqual fails unless the trees a and b are the same in every byte and

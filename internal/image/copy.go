@@ -66,9 +66,9 @@ func (c *copier) clone() (bool, error) {
 	case err == nil:
 		c.pass.Cloned++
 		return true, nil
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EIO):
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		return false, c.full(err)
-	default: // EOPNOTSUPP, ENOTTY, EXDEV, EINVAL (different block size), EPERM (seccomp), ...
+	default: // EIO of src's dirty pages, EOPNOTSUPP, ENOTTY, EXDEV, EINVAL (different block size), EPERM (seccomp), ...
 		return false, nil
 	}
 }
@@ -78,6 +78,19 @@ func (c *copier) copyAll() error {
 	err := c.extents(c.copyData, nil)
 	if err == nil {
 		err = sys.Ftruncate(c.dst, c.size)
+	}
+	return c.full(err)
+}
+
+// rewrite copies a file that is not larger than a window, holes included.
+func (c *copier) rewrite() error {
+	n, err := readFull(c.src, c.buf.src[:c.size], 0)
+	if err == nil {
+		err = sys.Ftruncate(c.dst, c.size)
+	}
+	if err == nil {
+		clear(c.buf.src[n:c.size])
+		err = c.write(c.buf.src[:c.size], 0)
 	}
 	return c.full(err)
 }

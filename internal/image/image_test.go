@@ -4,6 +4,7 @@ package image
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,9 @@ import (
 
 // TestMain fails when a descriptor was left open.
 func TestMain(m *testing.M) {
+	if arg := os.Getenv(victimEnv); arg != "" {
+		victim(arg)
+	}
 	before := len(descriptors())
 	code := m.Run()
 	if after := descriptors(); len(after) > before+3 { // epoll, eventfd and pidfd of the Go runtime
@@ -35,31 +39,57 @@ func descriptors() (open []string) {
 // A testFS makes empty directories on one file system.
 type testFS struct {
 	name string
+	top  string // of the file system, when it is ours
 	dir  func(testing.TB) string
+	// source makes an empty directory to be imaged.
+	source func(t testing.TB, r *rand.Rand, path string)
+}
+
+func plainSource(t testing.TB, _ *rand.Rand, path string) { must(t, os.Mkdir(path, 0o755)) }
+
+// subvolumeSource makes a btrfs subvolume, some with others in it.
+func subvolumeSource(t testing.TB, r *rand.Rand, path string) {
+	t.Helper()
+	paths := []string{path}
+	if r.IntN(2) == 0 {
+		paths = append(paths, path+"/inner", path+"/inner/most")
+	}
+	for _, p := range paths {
+		if out, err := exec.Command("btrfs", "subvolume", "create", p).CombinedOutput(); err != nil {
+			t.Fatalf("btrfs subvolume create: %v\n%s", err, out)
+		}
+		write(t, p+"/kept", p)
+	}
 }
 
 // fileSystems are those every test runs on: that of the temporary directory,
-// tmpfs, and the ones with FICLONE where they can be made.
+// tmpfs, and some that are made for it.
 func fileSystems(t testing.TB) []testFS {
-	list := []testFS{{"temp", func(t testing.TB) string { return t.TempDir() }}}
+	list := []testFS{{"temp", "", func(t testing.TB) string { return t.TempDir() }, plainSource}}
 	if info, err := sys.Statfs("/dev/shm"); err == nil && isMemory(info.Magic) {
-		list = append(list, testFS{"tmpfs", func(t testing.TB) string {
+		list = append(list, testFS{"tmpfs", "", func(t testing.TB) string {
 			dir, err := os.MkdirTemp("/dev/shm", "pilot-image-")
 			must(t, err)
 			t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
 			return dir
-		}})
+		}, plainSource})
 	} else {
 		t.Log("no tmpfs at /dev/shm: not tested there")
 	}
-	for _, kind := range []string{"xfs", "btrfs"} {
-		if top := loopFS(t, kind); top != "" {
-			list = append(list, testFS{kind, func(t testing.TB) string {
-				dir, err := os.MkdirTemp(top, "t")
-				must(t, err)
-				t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
-				return dir
-			}})
+	for _, kind := range []string{"ext4", "xfs", "btrfs"} {
+		top := loopFS(t, kind)
+		if top == "" {
+			continue
+		}
+		dir := func(t testing.TB) string {
+			dir, err := os.MkdirTemp(top, "t")
+			must(t, err)
+			t.Cleanup(func() { must(t, erase(dir)) })
+			return dir
+		}
+		list = append(list, testFS{kind, top, dir, plainSource})
+		if kind == "btrfs" {
+			list = append(list, testFS{"subvolume", top, dir, subvolumeSource})
 		}
 	}
 	return list

@@ -54,9 +54,9 @@ type inode struct {
 
 	list listing // of a directory
 
-	content version // of object
-	object  string  // path of the copy of its bytes, empty when there is none
-	store   *store  // of object; nil when it lies in a snapshot
+	content  version  // of object
+	object   string   // path of the copy of its bytes, empty when there is none
+	store    *store   // of object; nil when it lies in a snapshot
 	outdated []string // objects that were replaced
 	// unshared is set when sharing its blocks failed, though its file system can.
 	unshared bool

@@ -22,7 +22,8 @@ import (
 type Tree struct {
 	Roots []Root // one per source, in the order given to [Prepare]
 	// Deleted has the path of the copy of each unlinked file by the caller's
-	// key. Keys of one file share a path. The caller opens and unlinks it.
+	// key. Keys of one file share a path, which is that of another name in the
+	// tree if the file had one, else out of the world's sight.
 	Deleted map[string]string
 	// Lost names attributes that the file system of the copy cannot hold.
 	Lost []string
@@ -409,9 +410,12 @@ func (b *builder) deleted() error {
 		return err
 	}
 	for key, ino := range b.im.deleted {
-		// One that has a name as well gets another, for the caller to unlink.
+		// One that is known by another name as well is the file of that name.
 		path := b.names[ino]
-		if path == "" || ino.fi.Nlink > 0 {
+		if path == "" {
+			path = b.named(ino)
+		}
+		if path == "" {
 			path = filepath.Join(dir, strconv.Itoa(len(b.tree.Deleted)))
 			if err := b.entry(path, ino); err != nil {
 				return fmt.Errorf("deleted file %s: %w", key, err)
@@ -420,6 +424,21 @@ func (b *builder) deleted() error {
 		b.tree.Deleted[key] = path
 	}
 	return nil
+}
+
+// named returns the name that ino has in the snapshot of a subvolume, or "".
+func (b *builder) named(ino *inode) string {
+	for _, a := range b.im.areas {
+		if a.snaps == nil || a.dev != ino.fi.Dev {
+			continue
+		}
+		for _, e := range a.tree {
+			if e.ino.fi.Ino == ino.fi.Ino {
+				return join(b.tree.tops[a.root], e.rel)
+			}
+		}
+	}
+	return ""
 }
 
 // seal notes what every file looks like, after the last link was made.
