@@ -181,9 +181,10 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	}
 	sources = plan.Tidy(sources)
 	r.progress("copy", fmt.Sprintf("%d data paths, while production runs", len(sources)))
-	if r.image, err = image.Prepare(ctx, filepath.Join(r.dir, "image"), sources); err != nil {
+	if r.image, err = r.imageOf(sources).Prepare(ctx); err != nil {
 		return refusedCopy(err)
 	}
+	r.guard.also(r.image.Dirs())
 	if err := r.image.Room(ctx, 2); err != nil {
 		return refusedCopy(err)
 	}
@@ -349,7 +350,7 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 	out := &model.Report{
 		Version: model.Version, ID: filepath.Base(r.dir), Host: host,
 		Started: r.began, Duration: time.Since(r.began),
-		Spec: r.spec, Pause: r.snapTime, Trial: r.trial.seen, Control: r.control.seen,
+		Spec: r.spec, Pause: r.snapTime, Data: r.ways(), Trial: r.trial.seen, Control: r.control.seen,
 		Verdict: verdict.Judge(model.Observation{
 			Spec: r.spec, Trial: r.trial.seen, Control: r.control.seen, Gaps: r.gaps,
 		}),

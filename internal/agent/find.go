@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/pilotexec/pilot/internal/cgroup"
+	"github.com/pilotexec/pilot/internal/image"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/plan"
@@ -178,6 +179,11 @@ func (e Engine) Doctor(ctx context.Context, spec model.Spec) (out []model.Diagno
 			}
 		}
 		d.DataBytes = size(members[i].Data)
+		var unfit []model.Refusal
+		if d.Data, unfit, err = dataWays(ctx, members[i].Data, e.mounts); err != nil {
+			return nil, err
+		}
+		d.Refusals = append(d.Refusals, unfit...)
 		out = append(out, d)
 	}
 	return out, nil
@@ -226,7 +232,7 @@ func (Engine) Sweep(ctx context.Context, workDirs []string) (erased []string, er
 			if _, err := os.Lstat(path); err != nil {
 				continue
 			}
-			if err := os.RemoveAll(path); err != nil {
+			if err := image.Sweep(path); err != nil {
 				return erased, err
 			}
 			erased = append(erased, path)

@@ -76,6 +76,7 @@ type guard struct {
 	err    error       // of a reading
 	groups *cgroup.Run // nil before worlds run
 	ration bool        // is given to them
+	stores []string    // see also
 }
 
 // A ward is one world under guard.
@@ -141,6 +142,26 @@ func (g *guard) add(w *spawn.World, group *cgroup.Group) (*ward, error) {
 	return v, nil
 }
 
+// also has the guard look after the file systems of more directories, which the
+// worlds write to.
+func (g *guard) also(dirs []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stores = dirs
+}
+
+// tighter makes r tell of the disk of dir if that is nearer to its floor.
+func tighter(r *plan.Room, dir string) {
+	disk, err := sys.Statfs(dir)
+	if err != nil {
+		return // it ends with the image
+	}
+	other := plan.Room{Disk: disk.Avail, DiskTotal: disk.Total}
+	if other.Disk-other.DiskFloor() < r.Disk-r.DiskFloor() {
+		r.Disk, r.DiskTotal = other.Disk, other.DiskTotal
+	}
+}
+
 // running says that worlds run from now on, in groups that yield the processor.
 func (g *guard) running(groups *cgroup.Run) {
 	g.mu.Lock()
@@ -153,6 +174,9 @@ func (g *guard) look() {
 	reading, err := g.read(g.dir)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	for _, dir := range g.stores {
+		tighter(&reading.Room, dir)
+	}
 	if err != nil && g.err == nil {
 		g.err = err
 	}

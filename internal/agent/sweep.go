@@ -10,6 +10,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/cgroup"
 	"github.com/pilotexec/pilot/internal/fault"
+	"github.com/pilotexec/pilot/internal/image"
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/tracee"
 )
@@ -18,10 +19,11 @@ import (
 // its directory, the members, and the control groups. Without such, it reads a
 // file a member and some directories.
 func (r *run) sweep() error {
-	for _, sub := range []string{"image", "worlds"} {
-		if err := os.RemoveAll(filepath.Join(r.dir, sub)); err != nil {
-			return fmt.Errorf("sweep: %w", err)
-		}
+	if err := image.Sweep(filepath.Join(r.dir, "image")); err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	if err := os.RemoveAll(filepath.Join(r.dir, "worlds")); err != nil {
+		return fmt.Errorf("sweep: %w", err)
 	}
 	var left []int
 	for _, m := range r.spec.Members {

@@ -103,6 +103,9 @@ func writeDiagnosis(w io.Writer, d model.Diagnosis) {
 	for _, o := range d.Objects {
 		fmt.Fprintf(w, "  %s\t%d\t%s\t%s\n", o.Status, o.Count, printable(o.Kind), printable(o.Detail))
 	}
+	for _, way := range d.Data {
+		fmt.Fprintf(w, "  data\t%s\t%s\t%s\n", way.FS, printable(way.Path), way.Text())
+	}
 	for _, g := range d.Gaps {
 		fmt.Fprintf(w, "  ? %s: %s\n", printable(g.Object), printable(g.Detail))
 	}

@@ -44,6 +44,17 @@ type Stats struct {
 // frozen sources.
 func (im *Image) Stats() Stats { return im.stats }
 
+// Dirs returns the directories that the image and its worlds take space in,
+// besides those the caller named.
+func (im *Image) Dirs() (dirs []string) {
+	for _, s := range im.stores[1:] {
+		if s.dir != "" {
+			dirs = append(dirs, s.dir)
+		}
+	}
+	return dirs
+}
+
 // reserve is free space that stays for production.
 const reserve = 64 << 20
 

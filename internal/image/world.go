@@ -17,14 +17,16 @@ import (
 	"github.com/pilotexec/pilot/internal/sys"
 )
 
-// A Tree is one writable copy of a frozen image. Parts of it may lie outside of
-// its directory, where they can share blocks, and end with the image.
+// A Tree is one writable copy of a frozen image.
 type Tree struct {
 	Roots []Root // one per source, in the order given to [Prepare]
 	// Deleted has the path of the copy of each unlinked file by the caller's
 	// key. Keys of one file share a path, which is that of another name in the
 	// tree if the file had one, else out of the world's sight.
 	Deleted map[string]string
+	// Outer lists directories of it that lie elsewhere, where blocks can be
+	// shared. They end with the image.
+	Outer []string
 	// Lost names attributes that the file system of the copy cannot hold.
 	Lost []string
 
@@ -70,6 +72,11 @@ func (im *Image) World(ctx context.Context, dir string) (*Tree, error) {
 	im.mu.Lock()
 	im.outer = append(im.outer, b.outer...)
 	im.mu.Unlock()
+	for _, dir := range b.outer {
+		if !below(dir, b.dir) {
+			b.tree.Outer = append(b.tree.Outer, dir)
+		}
+	}
 	return b.tree, nil
 }
 

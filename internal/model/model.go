@@ -307,9 +307,11 @@ type Report struct {
 	Duration time.Duration `json:"duration_ns"`
 	Spec     Spec          `json:"spec"`
 	Pause    Pause         `json:"pause"`
-	Trial    World         `json:"trial"`
-	Control  World         `json:"control"`
-	Verdict  Verdict       `json:"verdict"`
+	// Data says how the data directories were imaged, file system by file system.
+	Data    []DataWay `json:"data,omitempty"`
+	Trial   World     `json:"trial"`
+	Control World     `json:"control"`
+	Verdict Verdict   `json:"verdict"`
 	// Confinement says by which means the limits were in force, such as "cgroup
 	// v1 (cpu, memory, pids)".
 	Confinement string `json:"confinement,omitempty"`
@@ -325,6 +327,14 @@ type DataWay struct {
 	Way  string `json:"way"`
 	// Why says why there is no better way. Empty for the best.
 	Why string `json:"why,omitempty"`
+}
+
+// Text is what people read of w, but for where it is.
+func (w DataWay) Text() string {
+	if w.Why == "" {
+		return w.Way
+	}
+	return w.Way + " (" + w.Why + ")"
 }
 
 // An Observation is the input of the verdict.
@@ -344,6 +354,7 @@ type Diagnosis struct {
 	Refusals  []Refusal `json:"refusals"`
 	Gaps      []Gap     `json:"gaps"`
 	DataBytes int64     `json:"data_bytes"`
+	Data      []DataWay `json:"data,omitempty"`
 	// Predicted is the expected share of the pause.
 	Predicted time.Duration `json:"predicted_pause_ns"`
 }

@@ -27,6 +27,7 @@ func Text(w io.Writer, r *model.Report, color bool) error {
 	p.gaps(r.Verdict.NotCovered)
 	p.differences(r.Verdict.Differences)
 	p.pause(r.Pause)
+	p.data(r.Data)
 	p.run(r)
 	return p.err
 }
@@ -159,6 +160,13 @@ func (p *printer) pause(t model.Pause) {
 		ms(t.Total), ms(t.Stop), ms(t.Capture), ms(t.Fork), ms(t.Files), ms(t.Release))
 	p.printf("  %s, %s, %s inside the cluster, %d to the outside\n", count(t.Threads, "thread"),
 		count(t.Objects, "open file description"), count(t.Connections, "connection"), t.Outside)
+}
+
+func (p *printer) data(ways []model.DataWay) {
+	for _, w := range ways[:min(len(ways), maxRows)] {
+		p.printf("  data in %s (%s): %s\n", clean(w.Path), clean(w.FS), clean(w.Text()))
+	}
+	p.more(len(ways), "file systems")
 }
 
 func (p *printer) run(r *model.Report) {

@@ -56,6 +56,10 @@ func failing() *model.Report {
 		Confinement: "cgroup v1 (cpu, memory, pids)",
 		Pause: model.Pause{Total: 12345 * time.Microsecond, Stop: 800 * time.Microsecond, Capture: 3100 * time.Microsecond, Fork: 6 * time.Millisecond,
 			Files: 1900 * time.Microsecond, Release: 545 * time.Microsecond, Threads: 31, Objects: 96, Connections: 12, Outside: 1},
+		Data: []model.DataWay{
+			{Path: "/var/lib/etcd1", FS: "XFS", Way: "reflink"},
+			{Path: "/var/lib/etcd3", FS: "ext4", Way: "copy and patch", Why: "no reflink: operation not supported"},
+		},
 		Trial: model.World{Name: "trial", Action: &model.CommandResult{PID: 900, Exit: at(3*time.Second, 0), Output: "started etcd3\n", Duration: 3 * time.Second},
 			Processes: []model.Process{
 				{PID: 811, Parent: 1, Member: "etcd1", Phantom: true, Args: []string{"etcd", "--name", "etcd1"}},

@@ -39,7 +39,7 @@ func (w *World) auditBounds(pid int) error {
 // A Meter tells what a world writes. It may be used by another goroutine than
 // the world's owner, and after the world has ended.
 type Meter struct {
-	dir      string
+	dirs     []string
 	init     int
 	phantoms []int
 	base     int64
@@ -48,7 +48,10 @@ type Meter struct {
 // Meter begins to count what is written from now on. The phantoms must not run
 // yet, or not have written anything of note.
 func (w *World) Meter() (*Meter, error) {
-	m := &Meter{dir: w.Dir, init: w.init.PID()}
+	m := &Meter{dirs: []string{w.Dir}, init: w.init.PID()}
+	if w.Tree != nil {
+		m.dirs = append(m.dirs, w.Tree.Outer...)
+	}
 	for _, ph := range w.phantoms {
 		m.phantoms = append(m.phantoms, ph.lead.PID)
 	}
@@ -59,8 +62,15 @@ func (w *World) Meter() (*Meter, error) {
 
 // taken is what the world's files take now.
 func (m *Meter) taken(processes []int) (int64, error) {
-	named, err := allocated(m.dir)
-	return named + m.nameless(append(slices.Clone(m.phantoms), processes...)), err
+	total := m.nameless(append(slices.Clone(m.phantoms), processes...))
+	for _, dir := range m.dirs {
+		named, err := allocated(dir)
+		if err != nil {
+			return total, err
+		}
+		total += named
+	}
+	return total, nil
 }
 
 // Written returns how much the world's files on disk have grown: its copies of
@@ -102,9 +112,11 @@ func allocated(dir string) (total int64, err error) {
 
 // nameless sums the files of the world's disk that only descriptors lead to.
 func (m *Meter) nameless(processes []int) (total int64) {
-	home, err := sys.Stat(m.dir)
-	if err != nil {
-		return 0
+	disks := map[uint64]bool{}
+	for _, dir := range m.dirs {
+		if home, err := sys.Stat(dir); err == nil {
+			disks[home.Dev] = true
+		}
 	}
 	counted := map[uint64]bool{}
 	for _, pid := range processes {
@@ -115,7 +127,7 @@ func (m *Meter) nameless(processes []int) (total int64) {
 				continue
 			}
 			fi, err := sys.Stat(path)
-			if err == nil && fi.Nlink == 0 && fi.Dev == home.Dev && !counted[fi.Ino] {
+			if err == nil && fi.Nlink == 0 && disks[fi.Dev] && !counted[fi.Ino] {
 				counted[fi.Ino] = true
 				total += 512 * fi.Blocks
 			}

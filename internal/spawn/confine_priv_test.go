@@ -78,7 +78,7 @@ func TestMeter(t *testing.T) {
 		return f
 	}
 	old := write("old", 1<<20)
-	m := &Meter{dir: dir, phantoms: []int{os.Getpid()}}
+	m := &Meter{dirs: []string{dir}, phantoms: []int{os.Getpid()}}
 	var err error
 	if m.base, err = m.taken(nil); err != nil || m.base < 1<<20 {
 		t.Fatalf("base %d, %v", m.base, err)
