@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pilotexec/pilot/internal/sys"
 )
 
 // An etcdLike writer appends to a preallocated WAL and rewrites random pages of
@@ -74,49 +76,120 @@ func (e *etcdLike) run(stop <-chan struct{}, done chan<- struct{}) {
 	}
 }
 
-// BenchmarkFreezeEtcd measures the part of a snapshot that needs the pause.
-func BenchmarkFreezeEtcd(b *testing.B) {
-	for _, settles := range []int{0, 1, 2} {
-		b.Run(fmt.Sprintf("settle=%d", settles), func(b *testing.B) {
-			var freeze, worst time.Duration
+// start runs the writer until the returned function is called.
+func (e *etcdLike) start() (stop func()) {
+	halt, done := make(chan struct{}), make(chan struct{})
+	go e.run(halt, done)
+	return func() {
+		close(halt)
+		<-done
+	}
+}
+
+// rawFreeze does what no image can do without, in the simplest way: a snapshot,
+// FICLONE onto the clones made before, or reading the files.
+func rawFreeze(b *testing.B, way, src string, e *etcdLike, clones []sys.FD) time.Duration {
+	start := time.Now()
+	switch way {
+	case waySnapshot:
+		must(b, snapshot(src, src+"-raw", true))
+		defer func() { must(b, destroy(src+"-raw")) }()
+	case wayShare:
+		for i, f := range []*os.File{e.wal, e.db} {
+			must(b, sys.Clone(clones[i], sys.FD(f.Fd())))
+		}
+	default:
+		p := make([]byte, window)
+		for _, f := range []*os.File{e.wal, e.db} {
+			for off := int64(0); off < 20<<20; off += window {
+				_, err := f.ReadAt(p, off)
+				must(b, err)
+			}
+		}
+	}
+	return time.Since(start)
+}
+
+// BenchmarkFreeze measures the part of an image that needs the pause, of files
+// as etcd under load has them, for each way to do it, and next to it rawFreeze.
+func BenchmarkFreeze(b *testing.B) {
+	for _, fs := range fileSystems(b) {
+		if fs.name == "tmpfs" || fs.name == "ext4" {
+			continue // in memory all is compared; temp is on a disk
+		}
+		b.Run(fs.name, func(b *testing.B) {
+			var freeze, worst, raw time.Duration
 			var stats Stats
 			for range b.N {
-				dir := b.TempDir()
-				e := newEtcdLike(b, dir+"/src")
-				stop, done := make(chan struct{}), make(chan struct{})
-				go e.run(stop, done)
-				im, err := Prepare(context.Background(), dir+"/image", []string{dir + "/src"})
-				must(b, err)
-				for range settles {
-					must(b, im.Settle(context.Background()))
-				}
-				close(stop)
-				<-done
-				must(b, im.Freeze(context.Background(), nil, nil))
-				stats = im.Stats()
-				freeze += stats.Freeze.Duration
-				worst = max(worst, stats.Freeze.Duration)
-				tree, err := im.World(context.Background(), dir+"/world")
-				must(b, err)
-				mustEqual(b, dir+"/src", tree.Roots[0].Path)
-				e.wal.Close()
-				e.db.Close()
-				must(b, os.RemoveAll(dir))
+				f, r, s := freezeEtcd(b, fs)
+				freeze, raw, worst, stats = freeze+f, raw+r, max(worst, f), s
 			}
-			b.ReportMetric(float64(freeze.Microseconds())/float64(b.N)/1000, "freeze-ms")
-			b.ReportMetric(float64(worst.Microseconds())/1000, "worst-ms")
+			ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+			b.ReportMetric(ms(freeze)/float64(b.N), "freeze-ms")
+			b.ReportMetric(ms(worst), "worst-ms")
+			b.ReportMetric(ms(raw)/float64(b.N), "raw-ms")
 			b.ReportMetric(float64(stats.Freeze.Compared>>10), "compared-KiB")
 			b.ReportMetric(float64(stats.Freeze.Copied>>10), "copied-KiB")
+			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+func freezeEtcd(b *testing.B, fs testFS) (freeze, raw time.Duration, stats Stats) {
+	ctx := context.Background()
+	dir := fs.dir(b)
+	src := dir + "/src"
+	fs.source(b, rand.New(rand.NewPCG(4, 4)), src) // nothing nested
+	e := newEtcdLike(b, src)
+	var clones []sys.FD
+	for i := range 2 {
+		fd, err := sys.OpenAt(atCWD, fmt.Sprintf("%s/clone%d", dir, i), syscall.O_CREAT|syscall.O_RDWR, 0o600)
+		must(b, err)
+		defer fd.Close()
+		clones = append(clones, fd)
+	}
+	stop := e.start()
+	im, err := Prepare(ctx, dir+"/image", []string{src})
+	must(b, err)
+	way := im.Stats().Ways[0].Way
+	if way == wayShare {
+		rawFreeze(b, way, src, e, clones)
+	}
+	time.Sleep(100 * time.Millisecond)
+	must(b, im.Settle(ctx))
+	stop()
+	must(b, im.Freeze(ctx, nil, nil))
+	tree, err := im.World(ctx, dir+"/world")
+	must(b, err)
+	mustEqual(b, src, tree.Roots[0].Path)
+
+	// The same again, raw: it begins with what a settled image begins with.
+	stop = e.start()
+	time.Sleep(100 * time.Millisecond)
+	if way != wayPatch {
+		for _, f := range []*os.File{e.wal, e.db} {
+			must(b, sys.SyncFileRange(sys.FD(f.Fd())))
+		}
+		rawFreeze(b, way, src, e, clones)
+	}
+	stop()
+	raw = rawFreeze(b, way, src, e, clones)
+	stats = im.Stats()
+	must(b, im.Remove())
+	e.wal.Close()
+	e.db.Close()
+	must(b, erase(dir))
+	return stats.Freeze.Duration, raw, stats
 }
 
 // BenchmarkFreezeSweep measures the walk over files that did not change.
 func BenchmarkFreezeSweep(b *testing.B) {
 	dir := b.TempDir()
 	const files = 10000
+	var names []string
 	for i := range files {
-		path := fmt.Sprintf("%s/src/%02d/%d", dir, i%100, i)
+		names = append(names, fmt.Sprintf("%02d/%d", i%100, i))
+		path := dir + "/src/" + names[i]
 		if i < 100 {
 			must(b, os.MkdirAll(filepath.Dir(path), 0o755))
 		}
@@ -133,5 +206,15 @@ func BenchmarkFreezeSweep(b *testing.B) {
 			b.Fatalf("%d files read again", n)
 		}
 	}
+	b.StopTimer()
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/files, "ns/file")
+	fd, err := sys.OpenAt(atCWD, dir+"/src", syscall.O_DIRECTORY, 0)
+	must(b, err)
+	defer fd.Close()
+	start := time.Now()
+	for i := range files {
+		_, err := sys.FstatAt(fd, names[i])
+		must(b, err)
+	}
+	b.ReportMetric(float64(time.Since(start).Nanoseconds())/files, "raw-ns/file")
 }

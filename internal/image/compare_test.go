@@ -18,9 +18,9 @@ import (
 	"github.com/pilotexec/pilot/internal/sys"
 )
 
-// look describes everything below root that a copy must keep, one line a name.
+// describe tells of everything below root that a copy must keep, one line a name.
 // It is written without the package's own walk.
-func look(t testing.TB, root string) map[string]string {
+func describe(t testing.TB, root string) map[string]string {
 	t.Helper()
 	lines := map[string]string{}
 	links := map[inodeID][]string{}
@@ -79,7 +79,7 @@ func read(path string) ([]byte, error) {
 // remember describes all of a tree, contents by their digest.
 func remember(t testing.TB, root string) map[string]string {
 	t.Helper()
-	lines := look(t, root)
+	lines := describe(t, root)
 	for rel, line := range lines {
 		if strings.Contains(line, " size ") {
 			lines[rel] += " content " + digest(t, root+rel)
@@ -116,7 +116,7 @@ func mustMatch(t testing.TB, says string, want, got map[string]string) {
 // attribute.
 func mustEqual(t testing.TB, a, b string) {
 	t.Helper()
-	x, y := look(t, a), look(t, b)
+	x, y := describe(t, a), describe(t, b)
 	for rel, line := range x {
 		if y[rel] != line {
 			t.Errorf("%s%s\nsource: %s\ncopy:   %s", a, rel, line, y[rel])

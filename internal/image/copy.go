@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/pilotexec/pilot/internal/sys"
@@ -21,6 +23,8 @@ const (
 	block = 16 << 10
 	// chunk bounds one copy_file_range, so that a deadline is noticed.
 	chunk = 4 << 20
+	// segment is what one of several threads patches at a time.
+	segment = 4 << 20
 )
 
 // buffers are reused between files.
@@ -38,6 +42,7 @@ type copier struct {
 	buf      *buffers
 	pass     *Pass
 
+	threads int  // that patch a large file
 	noRange bool // copy_file_range does not work between the two
 }
 
@@ -75,7 +80,7 @@ func (c *copier) clone() (bool, error) {
 
 // copyAll fills an empty dst.
 func (c *copier) copyAll() error {
-	err := c.extents(c.copyData, nil)
+	err := c.extents(0, c.size, c.copyData, nil)
 	if err == nil {
 		err = sys.Ftruncate(c.dst, c.size)
 	}
@@ -101,10 +106,38 @@ func (c *copier) patch() error {
 	if err == nil && fi.Size != c.size {
 		err = sys.Ftruncate(c.dst, c.size)
 	}
-	if err == nil {
-		err = c.extents(c.patchData, c.clear)
+	if err == nil && c.threads > 1 && c.size >= 2*segment {
+		err = c.patchWide()
+	} else if err == nil {
+		err = c.extents(0, c.size, c.patchData, c.clear)
 	}
 	return c.full(err)
+}
+
+// patchWide patches with several threads, segment by segment.
+func (c *copier) patchWide() error {
+	var next atomic.Int64
+	parts := make([]copier, c.threads)
+	errs := make([]error, c.threads)
+	var wg sync.WaitGroup
+	for i := range parts {
+		parts[i] = *c
+		parts[i].buf, parts[i].pass = newBuffers(), &Pass{}
+		wg.Go(func() {
+			for errs[i] == nil {
+				from := next.Add(segment) - segment
+				if from >= c.size {
+					return
+				}
+				errs[i] = parts[i].extents(from, min(from+segment, c.size), parts[i].patchData, parts[i].clear)
+			}
+		})
+	}
+	wg.Wait()
+	for i := range parts {
+		c.pass.add(parts[i].pass)
+	}
+	return errors.Join(errs...)
 }
 
 // full turns the errnos of a full disk into ErrSpace.
@@ -115,11 +148,12 @@ func (c *copier) full(err error) error {
 	return err
 }
 
-// extents calls data and hole for the parts of src, in order. The end of an
-// unwritten (preallocated) part may be reported as data; that is only slower.
-func (c *copier) extents(data, hole func(from, to int64) error) error {
-	for off := int64(0); off < c.size; {
-		start, end := nextData(c.src, off, c.size)
+// extents calls data and hole for the parts of [off, to) of src, in order. The
+// end of an unwritten (preallocated) part may be reported as data; that is only
+// slower.
+func (c *copier) extents(off, to int64, data, hole func(from, to int64) error) error {
+	for off < to {
+		start, end := nextData(c.src, off, to)
 		if hole != nil && start > off {
 			if err := hole(off, start); err != nil {
 				return err

@@ -103,7 +103,7 @@ func (im *Image) freezeAreas(ctx context.Context, force map[inodeID]bool, p *poo
 			continue
 		}
 		t := make(tree, 0, len(a.tree)+len(im.inodes)/len(im.areas)+16)
-		w := walker{im: im, root: im.roots[a.root], rel: a.rel, skip: im.inner(a), visit: func(f *found) error {
+		w := walker{im: im, root: im.roots[a.root], rel: a.rel, skip: im.inner(a), threads: workers(), visit: func(f *found) error {
 			if f.rel == a.rel && f.fi.Dev != a.dev {
 				return fmt.Errorf("another file system is mounted there now: %w", ErrGone)
 			}

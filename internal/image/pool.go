@@ -41,10 +41,12 @@ const (
 // errOther stops the walk when a job failed.
 var errOther = errors.New("another file failed")
 
+func workers() int { return min(maxWorkers, runtime.NumCPU()) }
+
 // newPool starts workers. The caller waits for the pool.
 func (im *Image) newPool(ctx context.Context) *pool {
 	p := &pool{im: im, ctx: ctx, jobs: make(chan job, 1024), self: im.worker(ctx)}
-	for range min(maxWorkers, runtime.NumCPU()) {
+	for range workers() {
 		p.wg.Go(p.work)
 	}
 	return p

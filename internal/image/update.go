@@ -174,6 +174,9 @@ func (w *worker) fill(src sys.FD, dev *device, size int64, ino *inode) (err erro
 	}
 	defer dst.Close()
 	c := copier{ctx: w.ctx, src: src, dst: dst, size: size, buf: w.buf, pass: w.pass}
+	if w.frozen {
+		c.threads = workers()
+	}
 	switch {
 	case small:
 		return c.rewrite()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -50,8 +51,10 @@ type walker struct {
 	// skip leaves out a directory, and all below it. May be nil.
 	skip func(*found) bool
 	// live tolerates that names vanish or change their type during the walk.
-	live  bool
-	visit func(*found) error
+	live bool
+	// threads look at the files of a large directory.
+	threads int
+	visit   func(*found) error
 
 	n   int
 	buf [16 << 10]byte
@@ -108,9 +111,17 @@ func (w *walker) children(ctx context.Context, f *found) error {
 	if err != nil {
 		return w.at(f, err)
 	}
+	at := time.Now()
+	looks := w.ahead(fd, names)
 	for i, name := range names {
-		c := found{root: f.root, rel: rels[i], dir: fd, name: name, at: time.Now(), up: f.fi.Dev}
-		if c.fi, err = sys.FstatAt(fd, name); err != nil {
+		c := found{root: f.root, rel: rels[i], dir: fd, name: name, at: at, up: f.fi.Dev}
+		if looks != nil {
+			c.fi, err = looks[i].fi, looks[i].err
+		} else {
+			c.at = time.Now()
+			c.fi, err = sys.FstatAt(fd, name)
+		}
+		if err != nil {
 			if err := w.at(&c, err); err != nil {
 				return err
 			}
@@ -124,6 +135,35 @@ func (w *walker) children(ctx context.Context, f *found) error {
 		}
 	}
 	return nil
+}
+
+// A look is the answer of a stat.
+type look struct {
+	fi  sys.FileInfo
+	err error
+}
+
+// minAhead is how many stats, at 1.3 us each, are worth waking somebody up.
+const minAhead = 64
+
+// ahead looks at all names with several threads. It returns nil where that is
+// not worth it, or not wanted.
+func (w *walker) ahead(dir sys.FD, names []string) []look {
+	if w.threads < 2 || len(names) < minAhead {
+		return nil
+	}
+	looks := make([]look, len(names))
+	each := max(minAhead/2, (len(names)+w.threads-1)/w.threads)
+	var wg sync.WaitGroup
+	for from := 0; from < len(names); from += each {
+		wg.Go(func() {
+			for i := from; i < min(from+each, len(names)); i++ {
+				looks[i].fi, looks[i].err = sys.FstatAt(dir, names[i])
+			}
+		})
+	}
+	wg.Wait()
+	return looks
 }
 
 // A listing is what a directory held.
