@@ -203,6 +203,9 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 		})
 		return err
 	})
+	if errors.Is(err, image.ErrSlow) {
+		return refusedCopy(err)
+	}
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}

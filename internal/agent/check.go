@@ -83,5 +83,10 @@ func refusedCopy(err error) error {
 			Object: "data", Kind: "copy", Why: err.Error(), Hint: "free space, or name less data in pilot.yaml",
 		}}}
 	}
+	if errors.Is(err, image.ErrSlow) {
+		return &model.RefusedError{Refusals: []model.Refusal{{
+			Object: "data", Kind: "image", Why: err.Error(), Hint: "raise --max-pause, or keep the data on XFS or btrfs",
+		}}}
+	}
 	return fmt.Errorf("copy data: %w", err)
 }

@@ -65,6 +65,9 @@ func Take(ctx context.Context, cfg Config) (snap *Snapshot, err error) {
 		if err := cfg.Image.Settle(ctx); err != nil {
 			return nil, fmt.Errorf("copy data: %w", err)
 		}
+		if err := cfg.Image.Afford(cfg.MaxPause); err != nil {
+			return nil, fmt.Errorf("copy data: %w", err)
+		}
 	}
 	if err := t.know(); err != nil {
 		return nil, err

@@ -60,13 +60,7 @@ func (c *copier) clone() (bool, error) {
 			return false, err
 		}
 	}
-	err = sys.Clone(c.dst, c.src)
-	if errors.Is(err, syscall.EINVAL) && fi.Size == 0 {
-		// btrfs shares only between files that agree in chattr's +C.
-		if want := sys.NoCow(c.src); want != sys.NoCow(c.dst) && sys.SetNoCow(c.dst, want) == nil {
-			err = sys.Clone(c.dst, c.src)
-		}
-	}
+	err = share(c.dst, c.src)
 	switch {
 	case err == nil:
 		c.pass.Cloned++
@@ -76,6 +70,19 @@ func (c *copier) clone() (bool, error) {
 	default: // EIO of src's dirty pages, EOPNOTSUPP, ENOTTY, EXDEV, EINVAL (different block size), EPERM (seccomp), ...
 		return false, nil
 	}
+}
+
+// share is FICLONE, also between files that differ in chattr's +C, which btrfs
+// refuses: an empty dst takes it from src.
+func share(dst, src sys.FD) error {
+	err := sys.Clone(dst, src)
+	if !errors.Is(err, syscall.EINVAL) {
+		return err
+	}
+	if want := sys.NoCow(src); want == sys.NoCow(dst) || sys.SetNoCow(dst, want) != nil {
+		return err
+	}
+	return sys.Clone(dst, src)
 }
 
 // copyAll fills an empty dst.

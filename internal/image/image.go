@@ -46,6 +46,8 @@ var (
 	ErrSpace = errors.New("not enough free space")
 	// ErrForeign means that a file changed although its writers were stopped.
 	ErrForeign = errors.New("written by a process that was not stopped")
+	// ErrSlow means that the part of the work that needs the pause is too much.
+	ErrSlow = errors.New("the pause would be too long")
 	// ErrRefused means that a source is of a sort that has no point in time.
 	ErrRefused = errors.New("refused")
 )
@@ -74,6 +76,7 @@ type Image struct {
 	buf      *buffers
 	stats    Stats
 	cur      *Pass // the pass under way
+	heat     heat
 
 	frozen  bool
 	deleted map[string]*inode // by the caller's key

@@ -55,11 +55,16 @@ func subvolumeSource(t testing.TB, r *rand.Rand, path string) {
 		paths = append(paths, path+"/inner", path+"/inner/most")
 	}
 	for _, p := range paths {
-		if out, err := exec.Command("btrfs", "subvolume", "create", p).CombinedOutput(); err != nil {
-			t.Fatalf("btrfs subvolume create: %v\n%s", err, out)
-		}
-		write(t, p+"/kept", p)
+		newSubvolume(t, p)
 	}
+}
+
+func newSubvolume(t testing.TB, path string) {
+	t.Helper()
+	if out, err := exec.Command("btrfs", "subvolume", "create", path).CombinedOutput(); err != nil {
+		t.Fatalf("btrfs subvolume create: %v\n%s", err, out)
+	}
+	write(t, path+"/kept", path)
 }
 
 // fileSystems are those every test runs on: that of the temporary directory,

@@ -1,3 +1,5 @@
+//go:build linux
+
 package image
 
 // The ways to image a file system, from the shortest pause to the longest.

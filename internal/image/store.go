@@ -159,7 +159,7 @@ func shares(dir string, probe sys.FD) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(sys.Clone(fd, probe), fd.Close())
+	return errors.Join(share(fd, probe), fd.Close())
 }
 
 // outside returns the highest directory above root that can share with probe,
