@@ -2,7 +2,9 @@
 
 PILOT_SOAK_KILLS ?= 10000
 
-.PHONY: test soak
+PILOT_IMAGE_ROUNDS ?= 5000
+
+.PHONY: test soak image-soak
 
 # The whole test suite, as in continuous integration.
 test:
@@ -13,3 +15,9 @@ test:
 soak:
 	PILOT_REQUIRE_PRIVILEGED=1 PILOT_SOAK_KILLS=$(PILOT_SOAK_KILLS) \
 	go test ./internal/faulttest -run '^TestPrivSoak$$' -count=1 -timeout 6h -parallel 3 -v
+
+# Images directories at random moments while a process writes to them in all
+# ways, on every file system, and compares every byte and attribute.
+image-soak:
+	PILOT_REQUIRE_PRIVILEGED=1 PILOT_IMAGE_ROUNDS=$(PILOT_IMAGE_ROUNDS) \
+	go test ./internal/image -run '^TestRandomWriter$$' -count=1 -timeout 6h -v
