@@ -139,7 +139,7 @@ func (d *differ) sameContent(f *found, ino *inode) (bool, error) {
 		return false, err
 	}
 	defer now.Close()
-	old, err := sys.OpenQuiet(atCWD, ino.object, syscall.O_NOFOLLOW)
+	old, err := sys.OpenQuiet(atCWD, ino.object, 0)
 	if err != nil {
 		return false, hide(err)
 	}

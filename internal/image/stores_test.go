@@ -117,7 +117,15 @@ func TestNoRoomOutside(t *testing.T) {
 		if s := im.Stats(); s.Settle.Cloned != 2 || s.Ways[0].Way != wayShare {
 			t.Errorf("stats %+v, want two files shared", s)
 		}
-		mustEqual(t, top, world(t, im, dir+"-world").Roots[0].Path)
+		tree := world(t, im, dir+"-world")
+		mustEqual(t, top, tree.Roots[0].Path)
+		write(t, tree.Roots[0].Path+"/f", strings.Repeat("g", 1<<20-1)+"!")
+		write(t, tree.Roots[0].Path+"/g", strings.Repeat("h", 1<<20))
+		changes, err := im.Diff(context.Background(), tree)
+		must(t, err)
+		if want := []model.FileChange{{Sign: "~", Path: top + "/f", Old: 1 << 20, New: 1 << 20}}; !slices.Equal(changes, want) {
+			t.Errorf("changes %v, want %v", changes, want)
+		}
 		must(t, im.Remove())
 		if after := descriptors(); len(after) > len(before) {
 			t.Errorf("descriptors %v, had %v", after, before)
