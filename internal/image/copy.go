@@ -158,6 +158,12 @@ func (c *copier) full(err error) error {
 // extents calls data and hole for the parts of [off, to) of src, in order. The
 // end of an unwritten (preallocated) part may be reported as data; that is only
 // slower.
+//
+// It asks for data first of all, and must: a write(2) moves ctime and copies the
+// bytes then, for seconds if they are many, under the inode's lock. Who has seen
+// ctime and takes the lock then sees the bytes. SEEK_DATA takes it on ext4, btrfs
+// and tmpfs, reading does on XFS, and FICLONE everywhere. (ext4_llseek,
+// find_desired_extent, shmem_file_llseek, xfs_file_buffered_read)
 func (c *copier) extents(off, to int64, data, hole func(from, to int64) error) error {
 	for off < to {
 		start, end := nextData(c.src, off, to)

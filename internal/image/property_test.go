@@ -172,7 +172,12 @@ func randomRound(t *testing.T, fs testFS, seed uint64) {
 		if len(changes) > 0 {
 			t.Errorf("an untouched world differs: %v", changes)
 		}
-		spoil(t, tree.Roots[0].Path)
+		files := spoil(t, tree.Roots[0].Path)
+		changes, err = im.Diff(ctx, tree)
+		must(t, err)
+		if len(changes) != files {
+			t.Errorf("%d changes, want one for each of %d files: %v", len(changes), files, changes)
+		}
 	}
 	removed = true
 	end()
@@ -184,13 +189,16 @@ func randomRound(t *testing.T, fs testFS, seed uint64) {
 	must(t, os.RemoveAll(base))
 }
 
-// spoil overwrites every file: another world must not see it.
-func spoil(t *testing.T, dir string) {
+// spoil overwrites every file, and returns how many: another world must not see
+// it.
+func spoil(t *testing.T, dir string) (files int) {
 	t.Helper()
 	must(t, filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
+			files++
 			err = os.WriteFile(path, []byte("spoilt"), 0)
 		}
 		return err
 	}))
+	return files
 }

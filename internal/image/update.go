@@ -93,7 +93,6 @@ func (w *worker) content(src sys.FD, dev *device, fi sys.FileInfo, ino *inode) e
 		// Production's disk, or its mix of direct and other writes, may lead to
 		// an EIO: that is production's to see, we only read again later.
 		unsure = flush(src, dev) != nil
-		awaitWrite(src)
 	}
 	w.pass.Files++
 	ino.content.valid = false
@@ -113,17 +112,6 @@ func (w *worker) content(src sys.FD, dev *device, fi sys.FileInfo, ino *inode) e
 		return ErrForeign
 	}
 	return nil
-}
-
-// awaitWrite waits for a buffered write(2) in progress. It moves ctime first and
-// copies the bytes then, for seconds if they are many, all under the inode's
-// lock: whoever has seen ctime and takes the lock then sees the bytes. SEEK_DATA
-// takes it on ext4, btrfs and tmpfs, reading does on XFS. (ext4_llseek,
-// find_desired_extent, shmem_file_llseek, xfs_file_buffered_read)
-func awaitWrite(src sys.FD) {
-	var b [1]byte
-	_, _ = sys.SeekData(src, 0)
-	_, _ = sys.Pread(src, b[:], 0)
 }
 
 func flush(src sys.FD, dev *device) error {
