@@ -115,7 +115,7 @@ func loopFS(t testing.TB, kind string) string {
 	disk, top := dir+"/disk", dir+"/mnt"
 	must(t, os.Mkdir(top, 0o700))
 	must(t, os.WriteFile(disk, nil, 0o600))
-	must(t, os.Truncate(disk, 1<<30))
+	must(t, os.Truncate(disk, 2<<30))
 	out, err := exec.Command(mkfs, "-q", disk).CombinedOutput()
 	if err == nil {
 		out, err = exec.Command("mount", "-o", "loop", disk, top).CombinedOutput()
