@@ -198,7 +198,9 @@ func freezeUnder(b *testing.B, fs testFS, make func(*testing.B, string) load) (f
 	ctx := context.Background()
 	dir := fs.dir(b)
 	src := dir + "/src"
-	fs.source(b, rand.New(rand.NewPCG(4, 4)), src)
+	if fs.name == "subvolume" {
+		newSubvolume(b, src)
+	}
 	l := make(b, src)
 	var clones []sys.FD
 	for i := range l.files() {

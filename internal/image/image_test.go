@@ -47,15 +47,19 @@ type testFS struct {
 
 func plainSource(t testing.TB, _ *rand.Rand, path string) { must(t, os.Mkdir(path, 0o755)) }
 
-// subvolumeSource makes a btrfs subvolume, some with others in it.
+// subvolumeSource makes a btrfs subvolume, some with others in it, or a directory
+// with some.
 func subvolumeSource(t testing.TB, r *rand.Rand, path string) {
 	t.Helper()
-	paths := []string{path}
-	if r.IntN(2) == 0 {
-		paths = append(paths, path+"/inner", path+"/inner/most")
+	shape := r.IntN(3)
+	if shape == 0 {
+		plainSource(t, r, path)
+	} else {
+		newSubvolume(t, path)
 	}
-	for _, p := range paths {
-		newSubvolume(t, p)
+	if shape < 2 {
+		newSubvolume(t, path+"/inner")
+		newSubvolume(t, path+"/inner/most")
 	}
 }
 

@@ -24,7 +24,7 @@ func procFD(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) 
 // PILOT_IMAGE_ROUNDS sets how often; PILOT_IMAGE_SEED repeats one round, as far
 // as threads can be repeated.
 func TestRandomWriter(t *testing.T) {
-	rounds := 150 // shared by the file systems
+	rounds := 120 // shared by the file systems
 	if testing.Short() {
 		rounds = 20
 	}
