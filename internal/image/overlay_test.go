@@ -32,7 +32,7 @@ func TestOverlayIsNoWorld(t *testing.T) {
 	must(t, err)
 	defer syscall.Munmap(mapped)
 	write(t, base+"/world/db", "new")
-	if string(mapped) != "old" { // read(2) sees "new" here, and "old" on kernels before 6.13
+	if string(mapped) != "old" { // read(2) sees "new" on Linux 6.18, and "old" on older kernels
 		t.Errorf("a mapping from before the first write sees %q", mapped)
 	}
 
