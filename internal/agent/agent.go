@@ -343,6 +343,7 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		for i := range files {
 			files[i].Member = r.memberOf(files[i].Path)
 		}
+		s.logs(tree, files)
 		s.seen.Files = append(s.seen.Files, files...)
 	}
 	host, _ := os.Hostname()
@@ -383,6 +384,7 @@ func (s *side) observed() error {
 	}
 	s.gather()
 	s.outside()
+	s.outputs()
 	if s.seen.Ended != "" {
 		return nil // nobody is left to be looked at
 	}

@@ -207,6 +207,26 @@ const (
 // Denied reports whether the process did not get what it tried to.
 func (a Attempt) Denied() bool { return a.Answer != AnswerStub && a.Answer != AnswerRead }
 
+// A LogGroup is the messages of one log that are alike.
+type LogGroup struct {
+	Member string `json:"member,omitempty"`
+	// Source is the path of a file, or says whose output it was.
+	Source string `json:"source"`
+	Level  string `json:"level"` // "warning", "error" or "fatal"
+	// Template has # for what varies among the messages.
+	Template string `json:"template"`
+	Count    int    `json:"count"`
+	// First is the first of the messages, with the lines that continue it.
+	First []string `json:"first"`
+}
+
+// Levels of a [LogGroup].
+const (
+	LogWarning = "warning"
+	LogError   = "error"
+	LogFatal   = "fatal"
+)
+
 // A World is what was observed in one world.
 type World struct {
 	Name string `json:"name"` // "trial" or "control"
@@ -216,6 +236,8 @@ type World struct {
 	Probes    []ProbeResult  `json:"probes,omitempty"`
 	Files     []FileChange   `json:"files,omitempty"`
 	Attempts  []Attempt      `json:"attempts,omitempty"`
+	// Logs are the warnings and worse that were logged since the release.
+	Logs []LogGroup `json:"logs,omitempty"`
 	// Incomplete names what could not be observed. A pass is then impossible.
 	Incomplete []string `json:"incomplete,omitempty"`
 	// Ended says why pilot ended the world early, or that it was kept from what

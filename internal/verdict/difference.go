@@ -23,6 +23,10 @@ func differences(o model.Observation) []model.Difference {
 	count("processes at the end", func(w model.World) int { return running(w.Processes) })
 	count("processes started", func(w model.World) int { return len(children(w)) })
 	count("files changed", func(w model.World) int { return len(w.Files) })
+	if len(o.Trial.Logs)+len(o.Control.Logs) > 0 {
+		count("errors in logs", func(w model.World) int { return messages(w.Logs, model.LogError, model.LogFatal) })
+		count("warnings in logs", func(w model.World) int { return messages(w.Logs, model.LogWarning) })
+	}
 	if len(o.Trial.Attempts)+len(o.Control.Attempts) > 0 {
 		count("attempts to leave the world", func(w model.World) int { return len(folded(w)) })
 	}

@@ -23,6 +23,7 @@ var rules = []func(model.Observation) []model.Finding{
 	phantoms,   // phantom.go
 	started,    // started.go
 	blocked,    // blocked.go
+	logged,     // logged.go
 	action,     // action.go
 	probes,     // probe.go
 	watched,    // watched.go
