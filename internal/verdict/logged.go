@@ -8,6 +8,8 @@ import (
 	"github.com/pilotexec/pilot/internal/model"
 )
 
+const ruleLogged = "log-error"
+
 // mostLogged bounds the findings about logs.
 const mostLogged = 10
 
@@ -27,7 +29,7 @@ func logged(o model.Observation) []model.Finding {
 			continue
 		}
 		f := model.Finding{
-			Rule: "log-error", Severity: model.Warning, Member: g.Member,
+			Rule: ruleLogged, Severity: model.Warning, Member: g.Member,
 			Message: fmt.Sprintf("%s logged what the control has not: %s", loggers(o.Trial.Logs, g), clip(g.Template)),
 			Control: "no such error",
 		}
@@ -38,7 +40,7 @@ func logged(o model.Observation) []model.Finding {
 	}
 	if more > 0 {
 		found = append(found, model.Finding{
-			Rule: "log-error", Severity: model.Warning,
+			Rule: ruleLogged, Severity: model.Warning,
 			Message: fmt.Sprintf("%d more kinds of errors were logged that the control has not", more),
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pilotexec/pilot/internal/model"
 )
@@ -61,5 +62,27 @@ func TestManyLogged(t *testing.T) {
 	found := logged(healthy(logs(trialWorld, groups...)))
 	if len(found) != mostLogged+1 || !strings.HasPrefix(found[mostLogged].Message, "20 more kinds") {
 		t.Errorf("%d findings, the last %q", len(found), found[len(found)-1].Message)
+	}
+}
+
+// TestQuoteOnce: what killed a member is told once, also when it is logged.
+func TestQuoteOnce(t *testing.T) {
+	const cause = "panic: tocommit(11) is out of range"
+	o := healthy(
+		trialProcess(model.Process{PID: 13, Parent: 900, Member: "etcd3", Cause: model.CauseAction, Args: []string{"etcd"}, Exit: exit(2, time.Second), Output: []string{cause}}),
+		logs(trialWorld, model.LogGroup{Source: "output of the action", Level: model.LogFatal, Template: "panic: tocommit(#) is out of range", Count: 1, First: []string{cause}}),
+	)
+	o.Trial.Action.Exit, o.Trial.Action.Output = exit(1, time.Second), cause
+	times := 0
+	for _, f := range Judge(o).Findings {
+		if f.Rule == ruleLogged {
+			t.Errorf("found once more: %+v", f)
+		}
+		for _, e := range f.Evidence {
+			times += strings.Count(e.Text, cause)
+		}
+	}
+	if times != 1 {
+		t.Errorf("quoted %d times", times)
 	}
 }
