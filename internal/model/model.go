@@ -31,11 +31,19 @@ type Member struct {
 func (m Member) Down() bool { return m.PID == 0 }
 
 // A Probe is a command that is run in the trial and in the control world,
-// before and after the action. It passes when it exits with status 0.
+// before and after the action. It passes when it exits with status 0, and when
+// what it prints is as the other fields want it.
 type Probe struct {
 	Name    string        `json:"name"`
 	Command []string      `json:"command"`
 	Timeout time.Duration `json:"timeout,omitempty"`
+	// Expect is a regular expression that matches what is printed, or empty.
+	Expect string `json:"expect,omitempty"`
+	// Preserve wants every line that is printed before the action to be printed
+	// after it: it lists what must not be lost.
+	Preserve bool `json:"preserve,omitempty"`
+	// SameAsControl wants both worlds to print the same after the action.
+	SameAsControl bool `json:"same_as_control,omitempty"`
 }
 
 // A Spec is everything a run needs to know, with defaults filled in.
@@ -148,7 +156,8 @@ type CommandResult struct {
 	Exit *Exit `json:"exit,omitempty"` // nil when it did not end in time
 	// Err says why the command could not be started, or is empty.
 	Err      string        `json:"error,omitempty"`
-	Output   string        `json:"output,omitempty"` // stdout and stderr, the last 64 KiB
+	Output   string        `json:"output,omitempty"` // stdout and stderr, the last 64 KiB; of a check 1 MiB
+	Cut      bool          `json:"cut,omitempty"`    // there was more
 	Duration time.Duration `json:"duration_ns"`
 }
 
