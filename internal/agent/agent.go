@@ -111,7 +111,9 @@ type run struct {
 	trial    *side
 	control  *side
 	snapTime model.Pause
-	stopHeed func() // nil before there is a snapshot
+	// predicted is what was expected of it.
+	predicted model.Pause
+	stopHeed  func() // nil before there is a snapshot
 }
 
 // side is a world with its watcher and its results.
@@ -147,6 +149,7 @@ func (r *run) check(ctx context.Context) error {
 		return err
 	}
 	r.spec.Members = withData(r.spec.Members, facts)
+	r.predicted = plan.PredictAll(processFacts(facts))
 	for i, f := range facts {
 		if r.spec.Members[i].Down() {
 			continue
@@ -190,7 +193,9 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	if err := fault.AgentCopied.Hit(); err != nil {
 		return err
 	}
-	r.progress("snapshot", fmt.Sprintf("production stops for at most %v", r.spec.MaxPause))
+	expected := r.predicted
+	r.progress("snapshot", fmt.Sprintf("production stops for at most %v, for about %s and the comparison of files (stop %s, capture %s, fork %s)",
+		r.spec.MaxPause, ms(expected.Total), ms(expected.Stop), ms(expected.Capture), ms(expected.Fork)))
 	seeds, err := r.confine.cage("seeds", 0)
 	if err != nil {
 		return err
@@ -210,9 +215,10 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 		return err
 	}
 	r.snapTime = r.snap.Pause
+	r.snapTime.Predicted = r.predicted.Total
 	p := r.snap.Pause
-	r.progress("released", fmt.Sprintf("production was stopped for %.1f ms (%d threads, %d objects, %d connections)",
-		float64(p.Total.Microseconds())/1000, p.Threads, p.Objects, p.Connections))
+	r.progress("released", fmt.Sprintf("production was stopped for %s (%d threads, %d objects, %d connections)",
+		ms(p.Total), p.Threads, p.Objects, p.Connections))
 	return nil
 }
 

@@ -110,6 +110,24 @@ type Pause struct {
 	Connections int `json:"connections"`
 	// Outside counts TCP connections to processes that are not members.
 	Outside int `json:"outside"`
+	// Predicted is what was expected of Total, without Files.
+	Predicted time.Duration `json:"predicted_ns,omitempty"`
+}
+
+// Plus adds up two pauses of which one follows the other.
+func (p Pause) Plus(q Pause) Pause {
+	p.Total += q.Total
+	p.Stop += q.Stop
+	p.Capture += q.Capture
+	p.Fork += q.Fork
+	p.Files += q.Files
+	p.Release += q.Release
+	p.Threads += q.Threads
+	p.Objects += q.Objects
+	p.Connections += q.Connections
+	p.Outside += q.Outside
+	p.Predicted += q.Predicted
+	return p
 }
 
 // An Exit says how a process ended.
@@ -366,7 +384,7 @@ type Diagnosis struct {
 	Gaps      []Gap     `json:"gaps"`
 	DataBytes int64     `json:"data_bytes"`
 	// Predicted is the expected share of the pause.
-	Predicted time.Duration `json:"predicted_pause_ns"`
+	Predicted Pause `json:"predicted_pause"`
 }
 
 // An Object is one row of doctor's table: a kind of kernel object, how many of

@@ -118,8 +118,8 @@ func TestPreflightRows(t *testing.T) {
 	if !slices.Equal(objects, want) {
 		t.Errorf("objects %v, want %v", objects, want)
 	}
-	if Predict(f) <= 0 {
-		t.Error("no prediction")
+	if p := Predict(f); p.Total <= 0 || p.Total != p.Stop+p.Capture+p.Fork+p.Release {
+		t.Errorf("prediction %+v", p)
 	}
 }
 
