@@ -2,7 +2,7 @@
 
 PILOT_SOAK_KILLS ?= 10000
 
-.PHONY: test soak
+.PHONY: test soak bench
 
 # The whole test suite, as in continuous integration.
 test:
@@ -13,3 +13,8 @@ test:
 soak:
 	PILOT_REQUIRE_PRIVILEGED=1 PILOT_SOAK_KILLS=$(PILOT_SOAK_KILLS) \
 	go test ./internal/faulttest -run '^TestPrivSoak$$' -count=1 -timeout 6h -parallel 3 -v
+
+# Measures pilot beside the kernel's own calls, CRIU (where it is installed) and
+# real servers without it, and writes the table.
+bench:
+	go run ./bench -o docs/performance.md

@@ -31,8 +31,11 @@ type LoadStats struct {
 	Losses       int     `json:"losses"` // connections or sessions lost
 	MaxLatencyMS float64 `json:"max_latency_ms"`
 	// RecentMaxLatencyMS is since the statistics were read before.
-	RecentMaxLatencyMS float64        `json:"recent_max_latency_ms"`
-	LastAcked          map[int]uint64 `json:"last_acked"` // by worker
+	RecentMaxLatencyMS float64 `json:"recent_max_latency_ms"`
+	// So are these, of the writes.
+	RecentP50MS float64        `json:"recent_p50_ms"`
+	RecentP99MS float64        `json:"recent_p99_ms"`
+	LastAcked   map[int]uint64 `json:"last_acked"` // by worker
 }
 
 // A Load is a client process that writes numbered entries and reads them back.
