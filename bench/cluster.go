@@ -28,6 +28,9 @@ func (b *bench) clusters() (table, error) {
 		return t, err
 	}
 	for _, kind := range testcluster.Kinds {
+		if !b.system.MatchString(string(kind)) {
+			continue
+		}
 		row, err := b.cluster(kind, bin)
 		if err != nil {
 			return t, fmt.Errorf("%s: %w", kind, err)

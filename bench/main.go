@@ -3,7 +3,7 @@
 // Command bench measures pilot, each figure beside a peer or the kernel's own
 // call in the same run, and prints the table of docs/performance.md.
 //
-//	go run ./bench [-run REGEXP] [-rounds N] [-o FILE]
+//	go run ./bench [-run REGEXP] [-systems REGEXP] [-rounds N] [-o FILE]
 //
 // It needs root, a C compiler, and what the test clusters need.
 package main
@@ -26,6 +26,7 @@ type bench struct {
 	dir    string // temporary, on a disk
 	victim string // the compiled victim.c
 	rounds int
+	system *regexp.Regexp // of the clusters
 	out    io.Writer
 }
 
@@ -63,10 +64,15 @@ func main() {
 
 func run() error {
 	only := flag.String("run", "", "only the cases that match this regular `expression`")
+	systems := flag.String("systems", "", "only the clusters that match this regular `expression`")
 	rounds := flag.Int("rounds", 9, "median of so many `rounds`")
 	output := flag.String("o", "", "write to this `file`")
 	flag.Parse()
 	match, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
+	system, err := regexp.Compile(*systems)
 	if err != nil {
 		return err
 	}
@@ -78,7 +84,7 @@ func run() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{ctx: context.Background(), dir: dir, rounds: *rounds, out: os.Stdout}
+	b := &bench{ctx: context.Background(), dir: dir, rounds: *rounds, system: system, out: os.Stdout}
 	if *output != "" {
 		f, err := os.Create(*output)
 		if err != nil {
