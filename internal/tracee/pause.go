@@ -239,6 +239,10 @@ func (o *Origin) Reap(pid int) error {
 	if o.Ended() {
 		return nil
 	}
-	_, err := o.Helper(Sys(unix.SYS_WAIT4, uint64(pid), 0, unix.WALL|unix.WNOTHREAD, 0))
+	number, err := Number(pid, o.PID)
+	if err != nil {
+		return err
+	}
+	_, err = o.Helper(Sys(unix.SYS_WAIT4, uint64(number), 0, unix.WALL|unix.WNOTHREAD, 0))
 	return err
 }

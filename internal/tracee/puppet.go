@@ -313,9 +313,12 @@ func (p *Puppet) WaitGone() error {
 }
 
 // ReapChild lets the puppet collect its child pid, which has been killed or
-// has ended. pid is in the agent's pid namespace, which is the puppet's own.
+// has ended. pid is in the agent's pid namespace.
 func (p *Puppet) ReapChild(pid int) error {
-	_, err := p.Call(Sys(unix.SYS_WAIT4, uint64(pid), 0, unix.WALL, 0))
+	number, err := Number(pid, p.PID)
+	if err == nil {
+		_, err = p.Call(Sys(unix.SYS_WAIT4, uint64(number), 0, unix.WALL, 0))
+	}
 	if err != nil && !isGone(err) && !errors.Is(err, ErrGone) {
 		return fmt.Errorf("reap %d: %w", pid, err)
 	}

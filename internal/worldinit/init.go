@@ -57,8 +57,11 @@ const (
 type server struct {
 	conn   *net.UnixConn
 	layers []layer // until the world is built
+	binds  []layer // likewise
 	drop   []int
 	tasks  *tracker
+	self   *os.File // the program
+	proc   *os.File // /proc of our own pid namespace, which may not be the world's
 }
 
 type packet struct {
@@ -78,6 +81,9 @@ func serve() error {
 	}
 	_ = f.Close()
 	s := &server{conn: conn.(*net.UnixConn)}
+	if s.self, err = os.Open("/proc/self/exe"); err != nil {
+		return err
+	}
 	s.tasks = newTracker(s.send)
 
 	packets := make(chan packet)
@@ -154,23 +160,23 @@ func (s *server) handle(p packet) {
 	switch r := p.req; {
 	case len(r.Layers) > 0:
 		for i, f := range files[:min(len(files), len(r.Layers))] {
-			s.layers = append(s.layers, layer{r.Layers[i], f})
+			l := layer{r.Layers[i], f}
+			if r.Binds {
+				s.binds = append(s.binds, l)
+			} else {
+				s.layers = append(s.layers, l)
+			}
 		}
 		files = nil
 	case r.Config != nil:
 		s.drop = r.Config.DropCaps
-		err := build(*r.Config, s.layers)
-		if err == nil {
-			err = sealSelf()
-		}
-		s.answer(err)
-		for _, l := range s.layers {
-			_ = l.mount.Close()
-		}
+		s.answer(s.build(*r.Config))
+	case r.Numbers:
+		s.answer(s.number(files))
 	case r.Filter:
 		s.filter()
 	case r.Clock != nil:
-		s.answer(setClock(*r.Clock))
+		s.answer(setClock(s.proc, *r.Clock))
 	case r.Start != nil:
 		pid, err := s.start(*r.Start, p.files)
 		if err != nil {
@@ -179,16 +185,52 @@ func (s *server) handle(p packet) {
 		}
 		s.send(Event{Kind: "started", ID: r.Start.ID, PID: pid, Args: r.Start.Args})
 	case r.Kill > 0:
-		_ = unix.Kill(r.Kill, unix.SIGKILL)
+		if pid := s.tasks.process(r.Kill); pid > 0 {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
 	}
 }
 
+func (s *server) build(c Config) (err error) {
+	defer func() {
+		for _, l := range append(s.layers, s.binds...) {
+			_ = l.mount.Close()
+		}
+	}()
+	if err := build(c, s.layers, s.binds); err != nil {
+		return err
+	}
+	if s.proc, err = os.Open("/proc"); err != nil {
+		return err
+	}
+	s.tasks.proc = s.proc
+	return sealSelf(c.Within == 0)
+}
+
+// number takes the pid namespace in which commands are to be born, and the
+// world's /proc.
+func (s *server) number(files []*os.File) error {
+	if len(files) != 2 {
+		return fmt.Errorf("%d descriptors, not 2", len(files))
+	}
+	// It acts on this thread's children, which commands are.
+	if err := unix.Setns(int(files[0].Fd()), unix.CLONE_NEWPID); err != nil {
+		return os.NewSyscallError("setns", err)
+	}
+	return replaceProc(files[1])
+}
+
 // sealSelf gives this process, and all that it will start, what belongs to a
-// world.
-func sealSelf() error {
+// world. It is inside when the world's processes can name it by a number.
+func sealSelf(inside bool) error {
 	// Nobody in the world may look into this process, which has every
-	// capability there and the agent's socket.
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+	// capability there and the agent's socket. Who is outside of the world's
+	// pid namespace must let members enter by it: see startWithin.
+	dumpable := uintptr(1)
+	if inside {
+		dumpable = 0
+	}
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, dumpable, 0, 0, 0); err != nil {
 		return os.NewSyscallError("prctl set_dumpable", err)
 	}
 	// No core dumps, see noCore in package spawn.
@@ -224,7 +266,7 @@ func (s *server) answer(err error) {
 
 // setClock writes time_namespaces(7) offsets. It works once, while nobody has
 // entered the namespace.
-func setClock(c clock) error {
+func setClock(proc *os.File, c clock) error {
 	text := ""
 	for _, o := range []struct {
 		name string
@@ -233,5 +275,11 @@ func setClock(c clock) error {
 		ts := unix.NsecToTimespec(int64(o.d))
 		text += fmt.Sprintf("%s %d %d\n", o.name, ts.Sec, ts.Nsec)
 	}
-	return os.WriteFile("/proc/self/timens_offsets", []byte(text), 0)
+	fd, err := unix.Openat(int(proc.Fd()), "self/timens_offsets", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("openat", err)
+	}
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, []byte(text))
+	return os.NewSyscallError("write", err)
 }

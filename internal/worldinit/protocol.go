@@ -32,6 +32,10 @@ type Config struct {
 	// Owner is the user that the world's user namespace belongs to. Processes
 	// of that user need no capability to enter it.
 	Owner int
+	// Within is a process whose user and pid namespaces those of the world are to
+	// be children of; 0 stands for the agent. Then the world has no processes
+	// before [Process.Number].
+	Within int
 }
 
 // A Bind puts From, a path on the host, over To.
@@ -42,10 +46,14 @@ type request struct {
 	// One of these is set.
 	Layers []string // where the mounts that come with it go; Config follows
 	Config *Config
-	Filter bool // answered with the filter's listener
-	Clock  *clock
-	Start  *start
-	Kill   int // SIGKILL to this pid
+	// Numbers comes with a pid namespace and a procfs.
+	Numbers bool
+	Filter  bool // answered with the filter's listener
+	Clock   *clock
+	Start   *start
+	Kill    int // SIGKILL to this pid
+
+	Binds bool // Layers are copies of data, which go on top of all
 }
 
 // clock fixes the world's clocks, once, before its first process starts.

@@ -37,15 +37,33 @@ type layer struct {
 // below holds other mounts ("failed to clone lowerpath", fs/overlayfs/super.c).
 type view struct {
 	layers []layer // outer ones first
+	binds  []layer // copies of data
 	// Bare are the mounts that the kernel makes no overlay of. They are
 	// read-only, and what is bound there can be connected to.
 	bare []string
 }
 
 func (v *view) close() {
-	for _, l := range v.layers {
+	for _, l := range append(v.layers, v.binds...) {
 		_ = l.mount.Close()
 	}
+}
+
+// addBinds adds the copies of data, which are writable. The agent takes them,
+// since root of a container may have no way through the directories above.
+func (v *view) addBinds(binds []Bind) error {
+	for _, b := range binds {
+		fd, err := unix.OpenTree(unix.AT_FDCWD, b.From, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		if err != nil {
+			return &os.PathError{Op: "open_tree", Path: b.From, Err: err}
+		}
+		v.binds = append(v.binds, layer{b.To, os.NewFile(uintptr(fd), b.From)})
+		attr := unix.MountAttr{Attr_set: layerFlags, Attr_clr: unix.MOUNT_ATTR_RDONLY}
+		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+			return &os.PathError{Op: "mount_setattr", Path: b.From, Err: err}
+		}
+	}
+	return nil
 }
 
 // newView makes the layers. Their upper layers are memory, at most size bytes.
