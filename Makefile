@@ -12,4 +12,4 @@ test:
 # real servers, and prints every difference that production shows.
 soak:
 	PILOT_REQUIRE_PRIVILEGED=1 PILOT_SOAK_KILLS=$(PILOT_SOAK_KILLS) \
-	go test ./internal/faulttest -run '^TestPrivSoak$$' -count=1 -timeout 6h -parallel 4 -v
+	go test ./internal/faulttest -run '^TestPrivSoak$$' -count=1 -timeout 6h -parallel 3 -v

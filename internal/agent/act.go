@@ -33,10 +33,10 @@ func (r *run) act(ctx context.Context) error {
 	result := r.trial.watch.Run(limited, "action", r.spec.Action, r.spec.Env, r.spec.Dir, false)
 	refused := r.refused()
 	cancel()
+	r.trial.seen.Action = &result // also when the world was ended under it
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	r.trial.seen.Action = &result
 	if err := fault.ActionRun.Hit(); err != nil {
 		return err
 	}

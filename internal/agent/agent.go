@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/capture"
@@ -32,6 +33,9 @@ type Engine struct {
 	// mounts is the mount namespace that this process has a copy of, 0 when it
 	// has its own.
 	mounts uint64
+	// ReadHost is asked a few times a second how the host fares; by default /proc
+	// is.
+	ReadHost HostReader
 }
 
 // Progress tells the user about a phase of the run.
@@ -43,7 +47,10 @@ func (e Engine) Run(ctx context.Context, spec model.Spec, workDir string, progre
 	if pid, mounts, ok := e.elsewhere(spec.Members); ok && requireRoot() == nil {
 		return e.runInside(ctx, pid, mounts, spec, workDir, progress)
 	}
-	r := &run{spec: spec, dir: workDir, progress: progress, began: time.Now(), mounts: e.mounts}
+	r := &run{spec: spec, dir: workDir, progress: progress, began: time.Now(), mounts: e.mounts, readLoad: readLoad}
+	if e.ReadHost != nil {
+		r.readLoad = e.ReadHost
+	}
 	defer func() {
 		if cerr := r.close(); cerr != nil {
 			if report != nil {
@@ -56,6 +63,9 @@ func (e Engine) Run(ctx context.Context, spec model.Spec, workDir string, progre
 	if err := requireRoot(); err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(workDir, 0o700); err != nil {
+		return nil, err
+	}
 	progress("check", fmt.Sprintf("%d members", len(spec.Members)))
 	if err := r.check(ctx); err != nil {
 		return nil, err
@@ -66,14 +76,15 @@ func (e Engine) Run(ctx context.Context, spec model.Spec, workDir string, progre
 	if err := r.sweep(); err != nil {
 		return nil, err
 	}
-	if err := r.snapshot(ctx); err != nil {
-		return nil, err
-	}
-	if err := r.spawn(ctx); err != nil {
-		return nil, err
-	}
-	if err := r.act(ctx); err != nil {
-		return nil, err
+	steps, guard := watchHost(ctx, r.readLoad, r.dir, r.spec.Limits)
+	r.guard = guard
+	for _, step := range []func(context.Context) error{r.snapshot, r.spawn, r.act} {
+		if err := step(steps); err != nil && (r.guard.ended() == "" || ctx.Err() != nil) {
+			return nil, err
+		} else if err != nil {
+			r.broke = err // for want of the worlds
+			break
+		}
 	}
 	return r.report(ctx)
 }
@@ -88,6 +99,11 @@ type run struct {
 	gaps     []model.Gap
 	rules    []peer.Rule // for peers outside
 	host     egress.Host
+	readLoad HostReader
+	confine  *confinement
+	guard    *guard
+	// broke is what kept the run from going on when the worlds were ended.
+	broke error
 
 	tracer   *osthread.Thread
 	image    *image.Image
@@ -104,6 +120,7 @@ type side struct {
 	watch *observe.Watch
 	// egress is nil where the kernel cannot make it.
 	egress *egress.Gateway
+	ward   *ward
 	seen   model.World
 }
 
@@ -114,8 +131,19 @@ func (r *run) check(ctx context.Context) error {
 	if len(refusals) > 0 { // what else would be found follows from it
 		return &model.RefusedError{Refusals: refusals}
 	}
+	reading, err := r.readLoad(r.dir)
+	if err != nil {
+		return fmt.Errorf("read the host: %w", err)
+	}
+	r.spec.Limits = plan.Limits(r.spec.Limits, reading.Room)
+	if r.confine, err = confine(groupName(r.dir), r.spec.Limits); err != nil {
+		return err
+	}
 	facts, err := examine(r.spec.Members, r.mounts)
 	if err != nil {
+		return err
+	}
+	if err := r.confine.measure(facts); err != nil {
 		return err
 	}
 	r.spec.Members = withData(r.spec.Members, facts)
@@ -138,6 +166,7 @@ func (r *run) check(ctx context.Context) error {
 		return err
 	}
 	refusals = append(refusals, forbidden...)
+	refusals = append(refusals, plan.RefuseRoom(processFacts(facts), r.spec.Limits, reading.Room)...)
 	if len(refusals) > 0 {
 		return &model.RefusedError{Refusals: refusals}
 	}
@@ -155,14 +184,21 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	if r.image, err = image.Prepare(ctx, filepath.Join(r.dir, "image"), sources); err != nil {
 		return refusedCopy(err)
 	}
+	if err := r.image.Room(ctx, 2); err != nil {
+		return refusedCopy(err)
+	}
 	if err := fault.AgentCopied.Hit(); err != nil {
 		return err
 	}
 	r.progress("snapshot", fmt.Sprintf("production stops for at most %v", r.spec.MaxPause))
+	seeds, err := r.confine.cage("seeds", 0)
+	if err != nil {
+		return err
+	}
 	r.tracer = osthread.New()
 	err = r.tracer.Do(func() (err error) {
 		r.snap, err = capture.Take(ctx, capture.Config{
-			Members: r.spec.Members, MaxPause: r.spec.MaxPause, Image: r.image,
+			Members: r.spec.Members, MaxPause: r.spec.MaxPause, Image: r.image, Confine: seeds.Add,
 		})
 		return err
 	})
@@ -192,9 +228,14 @@ func (r *run) spawn(ctx context.Context) error {
 		name string
 	}{{r.trial, "trial"}, {r.control, "control"}} {
 		r.progress("spawn", s.name+" world")
+		cage, err := r.confine.cage(s.name, r.spec.Limits.MaxMemory)
+		if err != nil {
+			return err
+		}
 		s.side.world, err = spawn.New(ctx, r.tracer, r.snap, spawn.Config{
 			Name: s.name, Dir: filepath.Join(r.dir, "worlds", s.name),
 			Members: r.spec.Members, Addresses: addresses,
+			ScratchSize: plan.ScratchSize(r.spec.Limits), Confinement: cage,
 		})
 		if err != nil {
 			s.side.world = nil
@@ -203,9 +244,31 @@ func (r *run) spawn(ctx context.Context) error {
 		if err := fault.WorldSpawned.Hit(); err != nil {
 			return err
 		}
-		r.guard(s.side)
+		if s.side.ward, err = r.guard.add(s.side.world, cage.group); err != nil {
+			return err
+		}
+		r.gateway(s.side)
 	}
-	r.gaps = append(r.gaps, r.trial.world.Gaps...)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, gap := range r.trial.world.Gaps {
+		if !slices.Contains(r.gaps, gap) {
+			r.gaps = append(r.gaps, gap)
+		}
+	}
+	r.guard.running()
+	opening := spawn.Opening(r.trial.world, r.control.world)
+	for _, s := range []*side{r.trial, r.control} {
+		if err := s.world.Wake(opening); err != nil {
+			return err
+		}
+	}
+	// Not before: that the worlds are made is pilot's own work, and it is better
+	// soon over, since production copies pages as long as there are seeds.
+	if err := r.confine.groups.Yield(); err != nil {
+		return err
+	}
 	for _, s := range []*side{r.trial, r.control} {
 		if err := s.world.Release(); err != nil {
 			return fmt.Errorf("release world %s: %w", s.world.Name, err)
@@ -215,6 +278,7 @@ func (r *run) spawn(ctx context.Context) error {
 			return err
 		}
 	}
+	r.gaps = append(r.gaps, clockGap(r.trial.world, r.control.world))
 	return nil
 }
 
@@ -240,22 +304,31 @@ func hostAddresses() (out []string, err error) {
 
 // report ends the worlds and judges.
 func (r *run) report(ctx context.Context) (*model.Report, error) {
-	for _, s := range []*side{r.trial, r.control} {
-		if err := s.world.Audit(); err != nil {
-			return nil, fmt.Errorf("at the end, world %s: %w", s.world.Name, err)
+	r.guard.halt()
+	for name, s := range map[string]**side{"trial": &r.trial, "control": &r.control} {
+		if *s == nil {
+			*s = &side{} // ended before it was made
 		}
-		s.seen.Name = s.world.Name
-		s.seen.Processes = s.watch.Processes()
-		s.seen.Spawn = s.world.Spawn
-		attempts, incomplete := s.world.Attempts(s.world.Released)
-		s.seen.Attempts = append(s.seen.Attempts, attempts...)
-		if incomplete != "" {
-			s.seen.Incomplete = append(s.seen.Incomplete, incomplete)
+		(*s).seen.Name = name
+		r.guard.conclude((*s).ward, &(*s).seen)
+		if err := (*s).observed(); err != nil {
+			return nil, err
 		}
-		s.seen.Lifetime = time.Since(s.world.Released)
-		s.gather()
 	}
-	diffs := map[*side]*image.Tree{r.trial: r.trial.world.Tree, r.control: r.control.world.Tree}
+	// It may tell of a pause that led to no snapshot.
+	if r.broke != nil && r.broke != context.Canceled {
+		r.trial.seen.Incomplete = append(r.trial.seen.Incomplete, "the run: "+r.broke.Error())
+	}
+	diffs := map[*side]*image.Tree{}
+	for _, s := range []*side{r.trial, r.control} {
+		switch {
+		case s.world == nil:
+		case s.seen.Ended != "":
+			s.seen.Incomplete = append(s.seen.Incomplete, "files: not compared, since the world was ended")
+		default:
+			diffs[s] = s.world.Tree
+		}
+	}
 	r.progress("erase", "both worlds and the snapshot")
 	closing := r.closeWorlds()
 	for s, tree := range diffs {
@@ -269,7 +342,7 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		for i := range files {
 			files[i].Member = r.memberOf(files[i].Path)
 		}
-		s.seen.Files = files
+		s.seen.Files = append(s.seen.Files, files...)
 	}
 	host, _ := os.Hostname()
 	out := &model.Report{
@@ -279,6 +352,7 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		Verdict: verdict.Judge(model.Observation{
 			Spec: r.spec, Trial: r.trial.seen, Control: r.control.seen, Gaps: r.gaps,
 		}),
+		Confinement: r.confine.String(),
 	}
 	if closing != nil {
 		out.Leftovers = append(out.Leftovers, closing.Error())
@@ -287,6 +361,48 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// observed takes over what was seen of a world, as far as there was one.
+func (s *side) observed() error {
+	if s.world == nil {
+		return nil
+	}
+	s.seen.Spawn = s.world.Spawn
+	if s.watch == nil {
+		return nil
+	}
+	s.seen.Processes = s.watch.Processes()
+	s.seen.Lifetime = time.Since(s.world.Released)
+	s.seen.WallClockAhead = s.world.WallAhead
+	attempts, incomplete := s.world.Attempts(s.world.Released)
+	s.seen.Attempts = append(s.seen.Attempts, attempts...)
+	if incomplete != "" {
+		s.seen.Incomplete = append(s.seen.Incomplete, incomplete)
+	}
+	s.gather()
+	s.outside()
+	if s.seen.Ended != "" {
+		return nil // nobody is left to be looked at
+	}
+	if err := s.world.Audit(); err != nil {
+		return fmt.Errorf("at the end, world %s: %w", s.world.Name, err)
+	}
+	return nil
+}
+
+// outside takes over what the world wrote to files of the host, in its own layers.
+func (s *side) outside() {
+	changes, more, err := s.world.Init().Changes()
+	for _, c := range changes {
+		s.seen.Files = append(s.seen.Files, model.FileChange{Sign: c.Sign, Path: c.Path, Old: c.Old, New: c.New})
+	}
+	if more {
+		err = fmt.Errorf("there are more than %d", len(changes))
+	}
+	if err != nil {
+		s.seen.Incomplete = append(s.seen.Incomplete, fmt.Sprintf("files outside of the data: %v", err))
+	}
 }
 
 func (r *run) memberOf(path string) string {
@@ -299,7 +415,7 @@ func (r *run) memberOf(path string) string {
 }
 
 func (r *run) closeWorlds() error {
-	var errs []error
+	errs := []error{r.confine.hasten()}
 	for _, s := range []*side{r.trial, r.control} {
 		if s == nil || s.world == nil {
 			continue
@@ -321,6 +437,7 @@ func (r *run) close() error {
 	if r.stopHeed != nil {
 		r.stopHeed()
 	}
+	r.guard.halt()
 	errs := []error{r.closeWorlds()}
 	if r.tracer != nil {
 		if r.snap != nil {
@@ -328,6 +445,7 @@ func (r *run) close() error {
 		}
 		r.tracer.Close()
 	}
+	errs = append(errs, r.confine.close())
 	if r.image != nil {
 		errs = append(errs, r.image.Remove(), fault.ImageRemoved.Hit())
 	}

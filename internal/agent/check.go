@@ -24,7 +24,7 @@ func checkHost() []model.Refusal {
 // security module, a limit or a surrounding container forbids is found so.
 func checkWorld(owner int) []model.Refusal {
 	f := readHost()
-	p, err := worldinit.Start(worldinit.Config{Label: "check", Owner: owner})
+	p, err := worldinit.Start(worldinit.Config{Label: "check", Owner: owner}, nil)
 	if err == nil {
 		err = errors.Join(p.Kill(), p.Wait())
 	}

@@ -65,10 +65,10 @@ func (r *run) readHost(ctx context.Context, members []int) error {
 	return err
 }
 
-// guard puts a gateway at the edge of a world that is not released yet. Where the
+// gateway puts a gateway at the edge of a world that is not released yet. Where the
 // kernel has none, the world stays without a way out, and what it tries is not
 // seen: no run can pass then.
-func (r *run) guard(s *side) {
+func (r *run) gateway(s *side) {
 	members := map[int]string{}
 	for _, ph := range s.world.Phantoms() {
 		members[ph.HostPID] = ph.Member.Name

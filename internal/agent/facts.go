@@ -139,6 +139,9 @@ func examineOne(m model.Member, mounts uint64) (f facts, err error) {
 	if f.Children, err = procfs.Children(m.PID); err != nil {
 		return f, err
 	}
+	if err := f.readTraits(status); err != nil {
+		return f, err
+	}
 	if err := f.readDescriptors(); err != nil {
 		return f, err
 	}
@@ -243,6 +246,9 @@ func (f *facts) readMappings() error {
 	}
 	f.unnamed = map[int]memoryID{}
 	for _, v := range vmas {
+		if !v.Shared {
+			f.Written += int64(v.Anonymous)
+		}
 		if v.Shared || v.Has("dc") || v.Has("wf") || v.Has("io") || v.Has("pf") || v.Has("um") || v.Has("uw") {
 			f.Mappings = append(f.Mappings, plan.Mapping{
 				Start: v.Start, End: v.End, Path: v.Path, Shared: v.Shared, Deleted: v.Deleted, Flags: v.Flags,

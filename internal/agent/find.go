@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pilotexec/pilot/internal/cgroup"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/plan"
@@ -112,11 +114,11 @@ func nameOf(m *model.Member) string {
 		if flag != "name" && flag != "server_name" || !strings.HasPrefix(a, "-") {
 			continue
 		}
-		if ok {
-			return value
+		if !ok && i+1 < len(m.Args) {
+			value = m.Args[i+1]
 		}
-		if i+1 < len(m.Args) {
-			return m.Args[i+1]
+		if value != "" {
+			return value
 		}
 	}
 	// Not the executable: several programs may be links to one file.
@@ -143,6 +145,17 @@ func (e Engine) Doctor(ctx context.Context, spec model.Spec) (out []model.Diagno
 	if refusals := checkWorld(uid); len(refusals) > 0 && len(unable) == 0 {
 		out = append(out, model.Diagnosis{Refusals: refusals})
 	}
+	groups, err := confine(fmt.Sprintf("doctor-%d", os.Getpid()), model.Limits{MaxMemory: 1 << 30})
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(groups.measure(all), groups.close()); err != nil {
+		return nil, err
+	}
+	room, err := doctorRoom(all, spec.Limits)
+	if err != nil {
+		return nil, err
+	}
 	for i, f := range all {
 		d := model.Diagnosis{Member: members[i]}
 		if !members[i].Down() {
@@ -155,10 +168,35 @@ func (e Engine) Doctor(ctx context.Context, spec model.Spec) (out []model.Diagno
 				}
 			}
 		}
+		for _, refusal := range room {
+			// What is the host's stands with the first.
+			if refusal.PID == members[i].PID && refusal.PID != 0 || refusal.PID == 0 && i == 0 {
+				d.Refusals = append(d.Refusals, refusal)
+			}
+		}
 		d.DataBytes = size(members[i].Data)
 		out = append(out, d)
 	}
 	return out, nil
+}
+
+// doctorRoom tells whether there is room for a run of these members. Where its
+// files will be is not known yet, but that is below the user's directory unless
+// something else is asked for.
+func doctorRoom(all []facts, l model.Limits) ([]model.Refusal, error) {
+	if len(all) == 0 {
+		return nil, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = "/"
+	}
+	reading, err := readLoad(home)
+	if err != nil {
+		return nil, fmt.Errorf("read the host: %w", err)
+	}
+	l = plan.Limits(l, reading.Room)
+	return plan.RefuseRoom(processFacts(all), l, reading.Room), nil
 }
 
 func size(paths []string) (total int64) {
@@ -176,7 +214,7 @@ func size(paths []string) (total int64) {
 }
 
 // Sweep erases what agents that died have left: the files of their worlds in
-// workDirs, and their memory in production. Processes and namespaces die with
+// workDirs, their control groups, and their memory in production. Processes and namespaces die with
 // their agent, and helper threads end themselves.
 func (Engine) Sweep(ctx context.Context, workDirs []string) (erased []string, err error) {
 	for _, dir := range workDirs {
@@ -193,6 +231,14 @@ func (Engine) Sweep(ctx context.Context, workDirs []string) (erased []string, er
 	}
 	if os.Geteuid() != 0 {
 		return erased, nil
+	}
+	hierarchies, err := cgroup.Find()
+	if err != nil {
+		return erased, err
+	}
+	groups, err := cgroup.Sweep(hierarchies)
+	if erased = append(erased, groups...); err != nil {
+		return erased, err
 	}
 	tracer := osthread.New()
 	defer tracer.Close()

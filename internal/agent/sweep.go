@@ -8,13 +8,15 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/pilotexec/pilot/internal/cgroup"
 	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/tracee"
 )
 
-// sweep clears what an agent that died has left where this run is about to
-// work: its directory and the members. Without such, it reads a file a member.
+// sweep clears what agents that died have left where this run is about to work:
+// its directory, the members, and the control groups. Without such, it reads a
+// file a member and some directories.
 func (r *run) sweep() error {
 	for _, sub := range []string{"image", "worlds"} {
 		if err := os.RemoveAll(filepath.Join(r.dir, sub)); err != nil {
@@ -31,6 +33,13 @@ func (r *run) sweep() error {
 		if err := sweepOrigins(left); err != nil {
 			return err
 		}
+	}
+	hierarchies, err := cgroup.Find()
+	if err == nil {
+		_, err = cgroup.Sweep(hierarchies)
+	}
+	if err != nil {
+		return fmt.Errorf("sweep control groups: %w", err)
 	}
 	return fault.AgentSwept.Hit()
 }

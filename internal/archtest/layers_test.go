@@ -72,15 +72,17 @@ var layers = map[string]layer{
 	"testcluster": faces,
 	"web":         faces,
 
-	"archtest":   tests,
-	"e2e":        tests,
-	"escapetest": tests,
-	"faulttest":  tests,
-	"kindtest":   tests,
-	"membertest": tests,
-	"testenv":    tests,
-	"victim":     tests,
-	"victim/*":   tests,
+	"archtest":     tests,
+	"e2e":          tests,
+	"escapetest":   tests,
+	"faulttest":    tests,
+	"kindtest":     tests,
+	"membertest":   tests,
+	"testenv":      tests,
+	"victim":       tests,
+	"victim/*":     tests,
+	"limittest":    tests,
+	"deadlinetest": tests,
 }
 
 // sideways are the imports that are allowed inside a layer.

@@ -5,15 +5,14 @@ package capture
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
+	"slices"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/pilotexec/pilot/internal/kobj"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/tracee"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,110 +31,184 @@ type seen struct {
 	pid, fd int
 }
 
+// A reading is the capture of the descriptors of all members.
+type reading struct {
+	limit   tracee.Limit
+	drain   kobj.Drain
+	known   map[place]*kobj.Known
+	unix    sys.UnixDiag
+	all     []*kobj.Description
+	groups  map[identity][]seen
+	deleted map[string]string // see [image.Image.Freeze]
+}
+
+// A place is a descriptor of a process.
+type place struct{ pid, fd int }
+
 // descriptors captures every open file description of every member.
-func (t *taking) descriptors(deadline time.Time) (all []*kobj.Description, err error) {
-	groups := map[identity][]seen{}
-	if t.unix, err = sys.OpenUnixDiag(); err != nil {
-		return nil, err
+func (t *taking) descriptors(limit tracee.Limit) (err error) {
+	r := &reading{
+		limit: limit, known: t.known, deleted: map[string]string{},
+		drain:  kobj.Drain{Batch: t.batch, Over: limit.Err},
+		groups: make(map[identity][]seen, len(t.known)),
+		all:    make([]*kobj.Description, 0, len(t.known)),
 	}
-	defer t.unix.Close()
+	if r.unix, err = sys.OpenUnixDiag(); err != nil {
+		return err
+	}
+	defer r.unix.Close()
 	for _, p := range t.snap.Processes {
 		pidfd, err := sys.PidfdOpen(p.Member.PID)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		fds, err := procfs.FDs(p.Member.PID)
-		for _, fd := range fds {
-			if err != nil {
-				break
-			}
-			if time.Now().After(deadline) {
-				err = fmt.Errorf("member %s: reading %d descriptors took too long", p.Member.Name, len(fds))
-				break
-			}
-			var d *kobj.Description
-			if d, err = t.descriptor(groups, p, pidfd, fd); d != nil {
-				all = append(all, d)
-			}
-		}
-		_ = pidfd.Close()
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("member %s: %w", p.Member.Name, err), drainOnly(all))
+		defer pidfd.Close() // when the connections are drained
+		if err := r.member(p, pidfd); err != nil {
+			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
 	}
-	inside, outside, err := kobj.Drain(all)
-	t.snap.Pause.Objects = len(all)
-	t.snap.Pause.Connections, t.snap.Pause.Outside = inside, outside
-	return all, err
+	if err := r.drain.Finish(); err != nil {
+		return err
+	}
+	t.snap.Objects, t.deleted = r.all, r.deleted
+	t.snap.Pause.Objects = len(r.all)
+	t.snap.Pause.Connections, t.snap.Pause.Outside = r.drain.Inside, r.drain.Outside
+	return nil
 }
 
-// drainOnly lets go of the duplicates that captured connections hold.
-func drainOnly(all []*kobj.Description) error {
-	_, _, err := kobj.Drain(all)
-	return err
+func (r *reading) member(p *Process, pidfd sys.FD) error {
+	fds, err := procfs.FDs(p.Member.PID)
+	if err != nil {
+		return err
+	}
+	for i, fd := range fds {
+		if err := r.limit.Err(); err != nil {
+			return fmt.Errorf("read %d of %d descriptors: %w", i, len(fds), err)
+		}
+		src := &kobj.Source{Member: p.Index, PID: p.Member.PID, FD: fd, Unix: r.unix, PIDFD: pidfd}
+		if err := r.descriptor(src); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// descriptor captures one descriptor. It returns nil when the description
-// behind it is known already.
-func (t *taking) descriptor(groups map[identity][]seen, p *Process, pidfd sys.FD, fd int) (*kobj.Description, error) {
-	src := &kobj.Source{Member: p.Index, PID: p.Member.PID, FD: fd, Unix: t.unix}
-	var err error
-	if src.Link, err = os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", src.PID, fd)); err != nil {
-		return nil, err
-	}
-	if src.Info, err = procfs.ReadFDInfo(src.PID, fd); err != nil {
-		return nil, err
-	}
-	if src.Dup, err = sys.PidfdGetFD(pidfd, fd); err != nil {
-		return nil, err
+// descriptor captures one descriptor.
+func (r *reading) descriptor(src *kobj.Source) (err error) {
+	if src.Dup, err = sys.PidfdGetFD(src.PIDFD, src.FD); err != nil {
+		return err
 	}
 	defer src.Dup.Close()
 	if err := unix.Fstat(int(src.Dup), &src.Stat); err != nil {
-		return nil, os.NewSyscallError("fstat", err)
+		return os.NewSyscallError("fstat", err)
+	}
+	known := r.known[place{src.PID, src.FD}]
+	same, err := known.Fill(src)
+	if err != nil {
+		return err
+	}
+	if !same {
+		if err := r.ask(src); err != nil {
+			return err
+		}
 	}
 	id := identity{src.Stat.Dev, src.Stat.Ino, src.Info.Pos, src.Info.Flags &^ unix.O_CLOEXEC, src.Link}
-	for _, s := range groups[id] {
-		same := strings.HasPrefix(src.Link, "socket:")
-		if !same {
-			if same, err = sys.SameFile(s.pid, s.fd, src.PID, fd); err != nil {
-				return nil, err
-			}
-		}
-		if same {
-			s.d.Share(src)
-			return nil, nil
-		}
+	at, shared, err := r.share(id, src)
+	if shared || err != nil {
+		return err
 	}
-	d, err := kobj.Capture(src)
+	capture := kobj.Capture
+	if same {
+		capture = known.Capture
+	}
+	d, err := capture(src)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	groups[id] = append(groups[id], seen{d, src.PID, fd})
-	return d, nil
+	r.groups[id] = slices.Insert(r.groups[id], at, seen{d, src.PID, src.FD})
+	r.all = append(r.all, d)
+	return r.drain.Add(d, src.Dup)
 }
 
-// deletedFiles finds open regular files without a name. The image needs their
-// bytes; the result maps a path to read them by to their key.
-func deletedFiles(pid int) map[string]string {
-	found := map[string]string{}
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
-	entries, err := os.ReadDir(dir)
+// ask reads what /proc tells of a descriptor.
+func (r *reading) ask(src *kobj.Source) (err error) {
+	if src.Link, err = procfs.FDLink(src.PID, src.FD); err != nil {
+		return err
+	}
+	if src.Info, err = procfs.ReadFDInfo(src.PID, src.FD); err != nil {
+		return err
+	}
+	if src.Stat.Mode&unix.S_IFMT == unix.S_IFREG && strings.HasSuffix(src.Link, " (deleted)") && !strings.HasPrefix(src.Link, "/memfd:") {
+		r.deleted[fmt.Sprintf("/proc/%d/fd/%d", src.PID, src.FD)] = kobj.DeletedKey(src.Stat.Dev, src.Stat.Ino)
+	}
+	return nil
+}
+
+// share reports whether the description behind src is captured already, and
+// adds src to its holders. Else it returns the place of src in its group, which
+// is in kcmp's order: a process may have thousands of eventfds, which all look
+// the same.
+func (r *reading) share(id identity, src *kobj.Source) (at int, same bool, err error) {
+	group := r.groups[id]
+	if strings.HasPrefix(src.Link, "socket:") {
+		same = len(group) > 0 // the inode tells
+	} else {
+		at, same = slices.BinarySearchFunc(group, src, func(s seen, src *kobj.Source) int {
+			order, cerr := sys.CompareFile(s.pid, s.fd, src.PID, src.FD)
+			err = errors.Join(err, cerr)
+			return order
+		})
+	}
+	if err == nil && same {
+		group[at].d.Share(src)
+	}
+	return at, same, err
+}
+
+// know looks at the connections of all members while they run. Those that two
+// looks agree on are read faster in the pause.
+func (t *taking) know() error {
+	now := map[place]*kobj.Known{}
+	for _, p := range t.snap.Processes {
+		if err := look(p.Member.PID, now); err != nil {
+			return fmt.Errorf("member %s: %w", p.Member.Name, err)
+		}
+	}
+	if t.known != nil {
+		for at, k := range now {
+			if !k.Agrees(t.known[at]) {
+				delete(now, at)
+			}
+		}
+	}
+	t.known = now
+	return nil
+}
+
+func look(pid int, into map[place]*kobj.Known) error {
+	pidfd, err := sys.PidfdOpen(pid)
 	if err != nil {
-		return nil
+		return err
 	}
-	for _, e := range entries {
-		path := dir + "/" + e.Name()
-		link, err := os.Readlink(path)
-		if err != nil || !strings.HasSuffix(link, " (deleted)") || strings.HasPrefix(link, "/memfd:") {
-			continue
+	defer pidfd.Close()
+	fds, err := procfs.FDs(pid)
+	if err != nil {
+		return err
+	}
+	for _, fd := range fds {
+		src := &kobj.Source{PID: pid, FD: fd}
+		if src.Dup, err = sys.PidfdGetFD(pidfd, fd); err != nil {
+			continue // closed meanwhile
 		}
-		fi, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) || err != nil || !fi.Mode().IsRegular() {
-			continue
+		if err = unix.Fstat(int(src.Dup), &src.Stat); err == nil {
+			if k := kobj.Know(src); k != nil {
+				into[place{pid, fd}] = k
+			}
 		}
-		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-			found[path] = kobj.DeletedKey(st.Dev, st.Ino)
+		_ = src.Dup.Close()
+		if err != nil {
+			return os.NewSyscallError("fstat", err)
 		}
 	}
-	return found
+	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/pilotexec/pilot/internal/kobj"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/tracee"
 )
 
@@ -26,8 +27,9 @@ type Snapshot struct {
 	Objects   []*kobj.Description
 	Image     *image.Image
 	Pause     model.Pause
-	// Monotonic and Boottime are the clocks at the pause.
+	// Monotonic, Boottime and Wall are the clocks at the pause.
 	Monotonic, Boottime time.Duration
+	Wall                time.Time
 }
 
 // A Process is the captured state of one member.
@@ -44,13 +46,18 @@ type Process struct {
 	Status map[int]procfs.Status
 	// Securebits and Dumpable are those of the leader, as prctl(2) returns them.
 	Securebits, Dumpable int
-	Maps                 []procfs.VMA
+	// Schedules tell by tid how threads are served, already degraded to what
+	// phantoms may have. Degraded is set when that made a difference.
+	Schedules map[int]sys.Schedule
+	Degraded  bool
+	Traits    Traits
+	Maps      []procfs.VMA
 	// Regions are bytes of memory that a fork does not carry over, or carries
 	// over shared with production.
 	Regions  []Region
 	Timers   []Timer
 	Itimers  [3]Itimer
-	surveyed time.Duration // monotonic clock when the timers were read
+	when     timing
 	Children []int
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/image"
+	"github.com/pilotexec/pilot/internal/kobj"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
@@ -25,17 +26,33 @@ type Config struct {
 	MaxPause time.Duration
 	// Image has made its live pass over the data directories, or is nil.
 	Image *image.Image
+	// Confine bounds what a seed, and all that comes of it, takes of the host. It
+	// is called once for each, as soon as production runs again. May be nil.
+	Confine func(pid int) error
 }
+
+// Real-time priorities in the pause. The tracer comes before the helpers, which
+// would keep it from its work while they copy page tables.
+const tracerPriority, helperPriority = 10, 9
 
 // deadmanGrace is how much later than the deadline the kernel kills an agent
 // that has not let production go by itself.
 const deadmanGrace = 150 * time.Millisecond
 
+// cloneGrace bounds the wait for a clone that was begun and took too long for
+// the pause. Production runs meanwhile, as far as the kernel lets it.
+const cloneGrace = 20 * time.Second
+
 // Take makes a snapshot. It must run on the thread that is to be the tracer of
 // everything that comes of it. On an error production runs as before and
-// nothing of ours is left in it.
+// nothing of ours is left in it. The thread must be ended soon then: that, and
+// nothing else, lets go of a thread that could not be stopped in time.
 func Take(ctx context.Context, cfg Config) (snap *Snapshot, err error) {
-	t := &taking{cfg: cfg, snap: &Snapshot{Image: cfg.Image}}
+	t := &taking{cfg: cfg, snap: &Snapshot{Image: cfg.Image}, known: map[place]*kobj.Known{}}
+	if batch, err := sys.NewSocketBatch(); err == nil { // else full connections are lost, and reported
+		defer batch.Close()
+		t.batch = batch
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(t.explain(err), t.snap.Close())
@@ -49,6 +66,9 @@ func Take(ctx context.Context, cfg Config) (snap *Snapshot, err error) {
 			return nil, fmt.Errorf("copy data: %w", err)
 		}
 	}
+	if err := t.know(); err != nil {
+		return nil, err
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -58,21 +78,17 @@ func Take(ctx context.Context, cfg Config) (snap *Snapshot, err error) {
 	return t.snap, t.finish()
 }
 
-// explain replaces the many ways to notice the end of a process by their cause.
-func (t *taking) explain(err error) error {
-	for _, p := range t.snap.Processes {
-		if p.Origin.Ended() {
-			return fmt.Errorf("member %s (pid %d) ended while the snapshot was taken: %w", p.Member.Name, p.Member.PID, tracee.ErrGone)
-		}
-	}
-	return err
-}
-
 // taking is a snapshot in the making.
 type taking struct {
-	cfg  Config
-	snap *Snapshot
-	unix sys.UnixDiag
+	cfg   Config
+	snap  *Snapshot
+	known map[place]*kobj.Known
+	batch *sys.SocketBatch // nil where the kernel does not have it
+	begun int              // how many of the clones were begun
+
+	deleted map[string]string // open files without a name, when read is closed
+	read    chan struct{}
+	frozen  chan error // nil until the image is being compared
 }
 
 // prepare does all that can be done while production runs.
@@ -81,13 +97,18 @@ func (t *taking) prepare() error {
 		if m.Down() {
 			continue
 		}
-		p := &Process{Member: m, Index: i, Names: map[int]string{}, Status: map[int]procfs.Status{}}
+		p := &Process{
+			Member: m, Index: i, Names: map[int]string{}, Status: map[int]procfs.Status{}, Schedules: map[int]sys.Schedule{},
+		}
 		origin, err := tracee.Open(m.PID)
 		if err != nil {
-			return fmt.Errorf("member %s: %w", m.Name, err)
+			return vanished(m, err)
 		}
 		p.Origin = origin
 		t.snap.Processes = append(t.snap.Processes, p)
+		if err := look(m.PID, t.known); err != nil {
+			return fmt.Errorf("member %s: %w", m.Name, err)
+		}
 		if err := origin.Prepare(); err != nil {
 			return fmt.Errorf("member %s: %w", m.Name, err)
 		}
@@ -109,6 +130,9 @@ func (p *Process) survey() (err error) {
 	if p.Cwd, err = os.Readlink(fmt.Sprintf("/proc/%d/cwd", p.Member.PID)); err != nil {
 		return err
 	}
+	if err := p.surveyTraits(); err != nil {
+		return err
+	}
 	if p.Exe, err = os.Readlink(fmt.Sprintf("/proc/%d/exe", p.Member.PID)); err != nil {
 		return err
 	}
@@ -117,12 +141,7 @@ func (p *Process) survey() (err error) {
 		return err
 	}
 	for _, tid := range tids {
-		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/comm", p.Member.PID, tid)); err == nil && len(name) > 0 {
-			p.Names[tid] = string(name[:len(name)-1])
-		}
-		if s, err := procfs.ReadTaskStatus(p.Member.PID, tid); err == nil {
-			p.Status[tid] = s
-		}
+		p.surveyThread(tid)
 	}
 	if p.Maps, err = procfs.Smaps(p.Member.PID); err != nil {
 		return err
@@ -137,15 +156,14 @@ func (t *taking) pause(ctx context.Context) (err error) {
 		return err
 	}
 	defer deadman.Close()
-	for _, p := range t.snap.Processes {
-		if err := p.Origin.ArmFork(); err != nil {
-			return fmt.Errorf("member %s: %w", p.Member.Name, err)
-		}
-	}
 	// No collection while production waits.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	if err := sys.Realtime(10); err == nil {
-		defer func() { _ = sys.Realtime(0) }()
+	if err := sys.Realtime(0, tracerPriority); err == nil {
+		defer func() { _ = sys.Realtime(0, 0) }()
+	}
+	for _, p := range t.snap.Processes {
+		p.Origin.Hurry(helperPriority)
+		defer func() { err = errors.Join(err, p.Origin.Calm()) }()
 	}
 	start := time.Now()
 	deadline := start.Add(t.cfg.MaxPause)
@@ -158,7 +176,8 @@ func (t *taking) pause(ctx context.Context) (err error) {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 
-	forking, err := t.stopped(ctx, start, deadline)
+	err = t.stopped(ctx, start, tracee.NewLimit(ctx, deadline))
+	cancel()
 	releasing := time.Now()
 	for _, p := range t.snap.Processes {
 		t.snap.Pause.Threads += p.Origin.Stopped()
@@ -166,13 +185,15 @@ func (t *taking) pause(ctx context.Context) (err error) {
 	}
 	err = errors.Join(err, fault.ClusterReleased.Hit())
 	end := time.Now()
+	for _, p := range t.snap.Processes {
+		p.Origin.ReleaseLate()
+	}
 	_ = deadman.Arm(0)
 	t.snap.Pause.Release = end.Sub(releasing)
 	t.snap.Pause.Total = end.Sub(start)
-	if !forking {
-		for _, p := range t.snap.Processes {
-			err = errors.Join(err, p.Origin.DisarmFork())
-		}
+	err = errors.Join(err, t.endForks())
+	if t.frozen != nil {
+		<-t.frozen // nothing may work on the image any more; its error was told, if there was time
 	}
 	if err != nil {
 		return fmt.Errorf("pause of %v (limit %v): %w", t.snap.Pause.Total.Round(10*time.Microsecond), t.cfg.MaxPause, err)
@@ -180,83 +201,142 @@ func (t *taking) pause(ctx context.Context) (err error) {
 	return nil
 }
 
-// stopped is the part of the pause in which production stands. forking tells
-// whether the clones were begun.
-func (t *taking) stopped(ctx context.Context, start, deadline time.Time) (forking bool, err error) {
+// endForks brings the helpers to rest after a pause that may have failed. A
+// clone that was begun becomes a seed, to be erased with the others.
+func (t *taking) endForks() (err error) {
+	for i, p := range t.snap.Processes {
+		switch {
+		case i >= t.begun:
+			err = errors.Join(err, p.Origin.DisarmFork())
+		case p.Seed == nil && p.Origin.Forking():
+			seed, ferr := p.Origin.FinishFork(time.Now().Add(cloneGrace))
+			if p.Seed = seed; ferr != nil {
+				err = errors.Join(err, fmt.Errorf("member %s: %w", p.Member.Name, ferr))
+			}
+		}
+	}
+	return err
+}
+
+// stopped is the part of the pause in which production stands.
+func (t *taking) stopped(ctx context.Context, start time.Time, limit tracee.Limit) (err error) {
 	pause := &t.snap.Pause
 	for _, p := range t.snap.Processes {
 		if err := p.Origin.Interrupt(); err != nil {
-			return false, err
+			return err
 		}
 	}
 	for _, p := range t.snap.Processes {
-		if err := p.Origin.WaitStopped(deadline); err != nil {
-			return false, fmt.Errorf("member %s: %w", p.Member.Name, err)
+		if err := p.Origin.WaitStopped(limit); err != nil {
+			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
 	}
-	t.snap.Monotonic, t.snap.Boottime = sys.Clocks()
 	halted := time.Now()
 	pause.Stop = halted.Sub(start)
 	if err := fault.ClusterPaused.Hit(); err != nil {
-		return false, err
+		return err
+	}
+	for _, p := range t.snap.Processes {
+		if err := p.readTimers(limit.At()); err != nil {
+			return fmt.Errorf("member %s: %w", p.Member.Name, err)
+		}
+		if err := p.Origin.ArmFork(); err != nil {
+			return fmt.Errorf("member %s: %w", p.Member.Name, err)
+		}
 	}
 
 	// The clones are made by the helpers, and the files compared by another
 	// thread, while this one reads.
-	forking = true
 	for _, p := range t.snap.Processes {
 		if err := p.Origin.StartFork(); err != nil {
-			return forking, err
+			return err
 		}
+		t.begun++
 	}
-	frozen := make(chan error, 1)
-	go func() { frozen <- t.freeze(ctx) }()
+	t.read, t.frozen = make(chan struct{}), make(chan error, 1)
+	go func() {
+		defer close(t.frozen)
+		t.frozen <- t.freeze(ctx)
+	}()
 
-	err = t.read(deadline)
+	err = t.readAll(limit)
+	close(t.read)
+	if err != nil {
+		return err // no one waits for the rest
+	}
 	captured := time.Now()
 	pause.Capture = captured.Sub(halted)
 	for _, p := range t.snap.Processes {
-		seed, ferr := p.Origin.FinishFork(deadline.Add(deadmanGrace / 2))
-		if ferr != nil {
-			err = errors.Join(err, fmt.Errorf("member %s: %w", p.Member.Name, ferr))
-			continue
+		if err := p.awaitFork(limit); err != nil {
+			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
-		p.Seed = seed
 	}
 	forked := time.Now()
 	pause.Fork = forked.Sub(captured)
-	err = errors.Join(err, <-frozen)
+	err = t.awaitFreeze(limit)
 	pause.Files = time.Since(forked)
-	return forking, errors.Join(err, fault.ClusterRead.Hit())
+	return errors.Join(err, fault.ClusterRead.Hit())
 }
 
-// read captures threads and descriptors of all members.
-func (t *taking) read(deadline time.Time) error {
+// forkLook is how long a clone is waited for before the limit is looked at.
+const forkLook = 2 * time.Millisecond
+
+func (p *Process) awaitFork(limit tracee.Limit) (err error) {
+	for {
+		p.Seed, err = p.Origin.FinishFork(time.Now().Add(forkLook))
+		if !errors.Is(err, tracee.ErrBudget) {
+			return err
+		}
+		if over := limit.Err(); over != nil {
+			return fmt.Errorf("clone: %w", over)
+		}
+	}
+}
+
+// awaitFreeze waits for the image, but not longer than production may: a disk
+// may hang. It polls, since the runtime's timers are late on a busy machine.
+func (t *taking) awaitFreeze(limit tracee.Limit) error {
+	for {
+		select {
+		case err := <-t.frozen:
+			return err
+		default:
+		}
+		if err := limit.Err(); err != nil {
+			return fmt.Errorf("compare files: %w", err)
+		}
+		sys.Nanosleep(int64(20 * time.Microsecond))
+	}
+}
+
+// readAll captures threads and descriptors of all members.
+func (t *taking) readAll(limit tracee.Limit) error {
 	for _, p := range t.snap.Processes {
 		var err error
-		if p.Threads, err = p.Origin.Capture(); err != nil {
+		p.when.signals[0], _ = sys.Clocks()
+		if p.Threads, err = p.Origin.Capture(limit); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
 		if err := p.readCredentials(); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
-		if time.Now().After(deadline) {
-			return tracee.ErrBudget
-		}
+		p.when.signals[1], _ = sys.Clocks()
 	}
 	if err := fault.ThreadsCaptured.Hit(); err != nil {
 		return err
 	}
-	objects, err := t.descriptors(deadline)
-	if err != nil {
+	// The world's clocks go on from here: what has been captured so far may
+	// know of this moment already, by a timer that has expired.
+	t.snap.Monotonic, t.snap.Boottime = sys.Clocks()
+	t.snap.Wall = time.Now()
+	if err := t.descriptors(limit); err != nil {
 		return err
 	}
-	t.snap.Objects = objects
 	if err := fault.DescriptorsRead.Hit(); err != nil {
 		return err
 	}
 	for _, p := range t.snap.Processes {
-		if err := p.readRegions(); err != nil {
+		if err := p.readRegions(limit); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
 	}
@@ -268,24 +348,33 @@ func (t *taking) freeze(ctx context.Context) error {
 		return nil
 	}
 	var writable []string
-	deleted := map[string]string{}
 	for _, p := range t.snap.Processes {
 		for _, v := range p.Maps {
 			if v.Shared && v.Inode != 0 && v.Has("mw") && !v.Deleted {
 				writable = append(writable, v.Path)
 			}
 		}
-		for path, key := range deletedFiles(p.Member.PID) {
-			deleted[path] = key
-		}
 	}
-	return t.cfg.Image.Freeze(ctx, writable, deleted)
+	return t.cfg.Image.Freeze(ctx, writable, func() map[string]string {
+		<-t.read
+		return t.deleted
+	})
 }
 
 // finish readies the seeds. Production runs again.
 func (t *taking) finish() error {
 	for _, p := range t.snap.Processes {
+		// The helper had none when it made the clone.
+		if err := p.Schedules[p.Member.PID].ApplySlack(p.Seed.PID); err != nil {
+			return err
+		}
+		p.surveyNewcomers()
 		p.ageTimers(t.snap.Monotonic)
+		if t.cfg.Confine != nil {
+			if err := t.cfg.Confine(p.Seed.PID); err != nil {
+				return fmt.Errorf("confine the seed of %s: %w", p.Member.Name, err)
+			}
+		}
 		adj := fmt.Sprintf("/proc/%d/oom_score_adj", p.Seed.PID)
 		if err := os.WriteFile(adj, []byte("1000"), 0); err != nil {
 			return err

@@ -335,7 +335,11 @@ func TestReportAgain(t *testing.T) {
 		t.Errorf("got %s", out)
 	}
 	b.want(ExitError, words("report nosuch"), "no such run: nosuch", "pilot ps lists the runs")
-	b.want(ExitUsage, words("report latest -o json"), "flags go before the run")
+	if out := b.want(0, words("report latest -o json")); !json.Valid([]byte(out)) {
+		t.Errorf("got %s", out)
+	}
+	b.want(ExitUsage, words("report latest --jsno"), "did you mean --json?")
+	b.want(ExitUsage, words("report latest other"), "pilot report takes one run, got 2")
 }
 
 func TestColourOnlyOnATerminal(t *testing.T) {

@@ -77,7 +77,16 @@ func (c command) run(ctx context.Context, a *app, args []string) (int, error) {
 	case err != nil:
 		return 0, c.flagError(fs, err)
 	}
-	return act(ctx, fs.Args())
+	operands := fs.Args()
+	if c.operand != "command" { // whose flags are its own
+		for i := 0; i < len(operands); i++ {
+			if err := fs.Parse(operands[i+1:]); err != nil { // flags may follow an operand
+				return 0, c.flagError(fs, err)
+			}
+			operands = append(operands[:i+1:i+1], fs.Args()...)
+		}
+	}
+	return act(ctx, operands)
 }
 
 func (c command) flagSet() *flag.FlagSet {

@@ -47,7 +47,7 @@ func (a *app) doctor(ctx context.Context, t *target, f format, operands []string
 	if err != nil {
 		return 0, err
 	}
-	diagnoses, err := engine.Doctor(ctx, model.Spec{Members: members, MaxPause: c.MaxPause, Timeout: c.Timeout, Settle: c.Settle})
+	diagnoses, err := engine.Doctor(ctx, model.Spec{Members: members, MaxPause: c.MaxPause, Timeout: c.Timeout, Settle: c.Settle, Limits: limits(c)})
 	if err != nil {
 		return 0, err
 	}

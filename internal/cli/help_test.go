@@ -104,7 +104,7 @@ func TestBashCompletes(t *testing.T) {
 	script := newBench(t, nil).want(0, words("completion bash"))
 	for _, tt := range []struct{ typed, want string }{
 		{"pilot do", "doctor"},
-		{"pilot run --ma", "--match --max-pause"},
+		{"pilot run --ma", "--match --max-disk --max-io-pressure --max-memory --max-memory-pressure --max-pause"},
 		{"pilot completion z", "zsh"},
 		{"pilot help ver", "version"},
 		{"pilot run -- tru", "true"},

@@ -26,7 +26,7 @@ func (a *app) report(f format, operands []string) (int, error) {
 	case 1:
 		name = operands[0]
 	default:
-		return 0, &model.UsageError{Err: fmt.Errorf("pilot report takes one run, got %d", len(operands)), Hint: "flags go before the run: pilot report -o json RUN"}
+		return 0, &model.UsageError{Err: fmt.Errorf("pilot report takes one run, got %d", len(operands)), Hint: "pilot ps lists the runs"}
 	}
 	store, err := a.store()
 	if err != nil {

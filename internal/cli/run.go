@@ -106,7 +106,7 @@ func (a *app) spec(ctx context.Context, o *runOptions, operands []string) (model
 	if len(members) == 0 {
 		return model.Spec{}, &model.UsageError{Err: errors.New("no members: what is to be forked?"), Hint: "name them with --match or --pid, or write a pilot.yaml"}
 	}
-	spec := model.Spec{Members: members, Action: action, Dir: a.Dir, Env: a.Environ, MaxPause: c.MaxPause, Timeout: c.Timeout, Settle: c.Settle}
+	spec := model.Spec{Members: members, Action: action, Dir: a.Dir, Env: a.Environ, MaxPause: c.MaxPause, Timeout: c.Timeout, Settle: c.Settle, Limits: limits(c)}
 	if spec.Dir == "" {
 		if spec.Dir, err = os.Getwd(); err != nil {
 			return model.Spec{}, fmt.Errorf("find working directory: %w", err)

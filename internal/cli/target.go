@@ -31,6 +31,10 @@ func targetFlags(flags *flag.FlagSet) *target {
 	flags.Var(&t.pids, "pid", "members are these `pids`; repeatable, or with commas")
 	flags.Var(&t.data, "data", "a copy of `[member=]path` goes into the fork, for data not found by itself; repeatable")
 	t.setting(flags, "max-pause", "stop production for at most this `duration` (default 250ms)")
+	t.setting(flags, "max-memory", "memory of this `size` for each fork (default a quarter of what is available)")
+	t.setting(flags, "max-disk", "each fork may write data of this `size` (default a quarter of the free space, at most 4G)")
+	t.setting(flags, "max-memory-pressure", "end the forks when memory stalls the host for this `share` of time (default 10%)")
+	t.setting(flags, "max-io-pressure", "end the forks when disks stall the host for this `share` of time (default 90%)")
 	return t
 }
 
@@ -57,6 +61,14 @@ func (t *target) config(a *app) (*config.Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// limits are c's for the worlds.
+func limits(c *config.Config) model.Limits {
+	return model.Limits{
+		MaxMemory: c.MaxMemory, MaxDisk: c.MaxDisk,
+		MaxMemoryPressure: c.MemoryPressure, MaxIOPressure: c.IOPressure,
+	}
 }
 
 // load reads the file that was named, or the default one in dir, the working

@@ -34,6 +34,11 @@ type Config struct {
 	MaxPause time.Duration
 	Timeout  time.Duration
 	Settle   time.Duration
+	// MaxMemory and MaxDisk are bytes for each world, 0 for what the engine
+	// derives from the host.
+	MaxMemory, MaxDisk int64
+	// MemoryPressure and IOPressure are per cent.
+	MemoryPressure, IOPressure float64
 }
 
 // A Member describes one node, or all processes that Match finds.
@@ -72,7 +77,9 @@ func Shell(line string) Check {
 
 // Default is the configuration of an empty file.
 func Default() *Config {
-	return &Config{MaxPause: DefaultMaxPause, Timeout: DefaultTimeout, Settle: DefaultSettle}
+	return &Config{
+		MaxPause: DefaultMaxPause, Timeout: DefaultTimeout, Settle: DefaultSettle,
+	}
 }
 
 // Load reads and parses path. Relative data paths start at path's directory.

@@ -3,37 +3,75 @@ package config
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
-// A setting is a duration that the environment and a flag may override.
+// A setting is a value that pilot.yaml has under the name of its flag, and that
+// the environment and the flag may override.
 type setting struct {
-	flag, env string
-	low       time.Duration
-	of        func(*Config) *time.Duration
+	flag string
+	// set parses a value and puts it into c.
+	set func(c *Config, value string) error
+}
+
+// env is the name of the setting's variable: PILOT_MAX_PAUSE for max-pause.
+func (s setting) env() string {
+	return "PILOT_" + strings.ToUpper(strings.ReplaceAll(s.flag, "-", "_"))
 }
 
 var settings = []setting{
-	{"max-pause", "PILOT_MAX_PAUSE", lowPause, func(c *Config) *time.Duration { return &c.MaxPause }},
-	{"timeout", "PILOT_TIMEOUT", lowTimeout, func(c *Config) *time.Duration { return &c.Timeout }},
-	{"settle", "PILOT_SETTLE", 0, func(c *Config) *time.Duration { return &c.Settle }},
+	{"max-pause", durationOf(lowPause, func(c *Config) *time.Duration { return &c.MaxPause })},
+	{"timeout", durationOf(lowTimeout, func(c *Config) *time.Duration { return &c.Timeout })},
+	{"settle", durationOf(0, func(c *Config) *time.Duration { return &c.Settle })},
+	{"max-memory", sizeOf(func(c *Config) *int64 { return &c.MaxMemory })},
+	{"max-disk", sizeOf(func(c *Config) *int64 { return &c.MaxDisk })},
+	{"max-memory-pressure", percentOf(func(c *Config) *float64 { return &c.MemoryPressure })},
+	{"max-io-pressure", percentOf(func(c *Config) *float64 { return &c.IOPressure })},
 }
 
-// Environ overrides c by PILOT_MAX_PAUSE, PILOT_TIMEOUT and PILOT_SETTLE. An
+func durationOf(low time.Duration, of func(*Config) *time.Duration) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		d, err := duration(value, low)
+		if err == nil {
+			*of(c) = d
+		}
+		return err
+	}
+}
+
+func sizeOf(of func(*Config) *int64) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		n, err := size(value)
+		if err == nil {
+			*of(c) = n
+		}
+		return err
+	}
+}
+
+func percentOf(of func(*Config) *float64) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		share, err := percent(value)
+		if err == nil {
+			*of(c) = share
+		}
+		return err
+	}
+}
+
+// Environ overrides c by PILOT_MAX_PAUSE and the other variables of settings. An
 // empty variable counts as unset.
 func (c *Config) Environ(getenv func(string) string) error {
 	var errs []error
 	for _, s := range settings {
-		value := getenv(s.env)
+		value := getenv(s.env())
 		if value == "" {
 			continue
 		}
-		d, err := duration(value, s.low)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", s.env, err))
-			continue
+		if err := s.set(c, value); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.env(), err))
 		}
-		*s.of(c) = d
 	}
 	return errors.Join(errs...)
 }
@@ -41,15 +79,9 @@ func (c *Config) Environ(getenv func(string) string) error {
 // Set overrides the setting called name, such as "max-pause".
 func (c *Config) Set(name, value string) error {
 	for _, s := range settings {
-		if s.flag != name {
-			continue
+		if s.flag == name {
+			return s.set(c, value)
 		}
-		d, err := duration(value, s.low)
-		if err != nil {
-			return err
-		}
-		*s.of(c) = d
-		return nil
 	}
 	return fmt.Errorf("unknown setting %q", name)
 }

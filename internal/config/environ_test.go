@@ -6,12 +6,15 @@ import (
 )
 
 func TestEnviron(t *testing.T) {
-	env := map[string]string{"PILOT_MAX_PAUSE": "20ms", "PILOT_SETTLE": "0s"}
+	env := map[string]string{"PILOT_MAX_PAUSE": "20ms", "PILOT_SETTLE": "0s", "PILOT_MAX_MEMORY": "1G", "PILOT_MAX_DISK": "64M", "PILOT_MAX_IO_PRESSURE": "40%"}
 	c := Default()
 	if err := c.Environ(func(k string) string { return env[k] }); err != nil {
 		t.Fatal(err)
 	}
 	if c.MaxPause != 20*time.Millisecond || c.Timeout != DefaultTimeout || c.Settle != 0 {
+		t.Errorf("got %+v", c)
+	}
+	if c.MaxMemory != 1<<30 || c.MaxDisk != 64<<20 || c.MemoryPressure != 0 || c.IOPressure != 40 {
 		t.Errorf("got %+v", c)
 	}
 }

@@ -29,19 +29,27 @@ func Parse(file string, text []byte, dir string) (*Config, error) {
 	if root == nil {
 		return c, nil
 	}
-	p.mapping(root, "the file",
-		field{"cluster", func(n *yaml.Node) { c.Cluster = p.text(n, "cluster") }},
-		field{"members", func(n *yaml.Node) { c.Members = p.members(n) }},
-		field{"checks", func(n *yaml.Node) { c.Checks = p.checks(n) }},
-		field{"egress", func(n *yaml.Node) { c.Egress = p.egress(n) }},
-		field{"max-pause", func(n *yaml.Node) { c.MaxPause = p.duration(n, "max-pause", lowPause) }},
-		field{"timeout", func(n *yaml.Node) { c.Timeout = p.duration(n, "timeout", lowTimeout) }},
-		field{"settle", func(n *yaml.Node) { c.Settle = p.duration(n, "settle", 0) }},
-	)
+	fields := []field{
+		{"cluster", func(n *yaml.Node) { c.Cluster = p.text(n, "cluster") }},
+		{"members", func(n *yaml.Node) { c.Members = p.members(n) }},
+		{"checks", func(n *yaml.Node) { c.Checks = p.checks(n) }},
+		{"egress", func(n *yaml.Node) { c.Egress = p.egress(n) }},
+	}
+	for _, s := range settings {
+		fields = append(fields, field{s.flag, func(n *yaml.Node) { p.setting(n, s, c) }})
+	}
+	p.mapping(root, "the file", fields...)
 	if err := p.err(); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// setting hands the value of a setting's key to it.
+func (p *parser) setting(n *yaml.Node, s setting, c *Config) {
+	if err := s.set(c, p.text(n, s.flag)); err != nil {
+		p.errorf(n, "%s: %v", s.flag, err)
+	}
 }
 
 // document returns the root of the only document in text, nil when it is empty.

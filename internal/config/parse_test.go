@@ -39,6 +39,10 @@ egress:
 max-pause: 100ms
 timeout: 1m30s
 settle: 0s
+max-memory: 2G
+max-disk: 512 MiB
+max-memory-pressure: 5%
+max-io-pressure: 70
 `
 
 func TestParseWhole(t *testing.T) {
@@ -64,8 +68,9 @@ func TestParseWhole(t *testing.T) {
 			{Peer: "10.0.0.7:443", Policy: "allow-read"},
 			{Peer: "mail.example", Policy: "stub", Reply: "220 ready\r\n"},
 		},
-		MaxPause: 100 * time.Millisecond,
-		Timeout:  90 * time.Second,
+		MaxPause:  100 * time.Millisecond,
+		Timeout:   90 * time.Second,
+		MaxMemory: 2 << 30, MaxDisk: 512 << 20, MemoryPressure: 5, IOPressure: 70,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -92,10 +97,10 @@ func TestParseAlias(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"unknown key", "cluster: a\nmax_pause: 1s", `p.yaml:2: unknown key "max_pause", did you mean "max-pause"?`},
-		{"far key", "colour: red", `p.yaml:1: unknown key "colour", known are cluster, members, checks, egress, max-pause, timeout, settle`},
+		{"far key", "colour: red", `p.yaml:1: unknown key "colour", known are cluster, members, checks, egress, max-pause, timeout, settle, max-memory, max-disk, max-memory-pressure, max-io-pressure`},
 		{"member key", "members:\n- nmae: x", `p.yaml:2: unknown key "nmae", did you mean "name"?`},
 		{"check key", "checks:\n- {comand: x, command: y}", `p.yaml:2: unknown key "comand", did you mean "command"?`},
-		{"merge key", "<<: {cluster: a}", `p.yaml:1: unknown key "<<", known are cluster, members, checks, egress, max-pause, timeout, settle`},
+		{"merge key", "<<: {cluster: a}", `p.yaml:1: unknown key "<<", known are cluster, members, checks, egress, max-pause, timeout, settle, max-memory, max-disk, max-memory-pressure, max-io-pressure`},
 		{"twice", "cluster: a\ncluster: b", `p.yaml:2: cluster is given twice, first on line 1`},
 		{"list", "- a", `p.yaml:1: the file must have the form "key: value", not a list`},
 		{"scalar", "etcd", `p.yaml:1: the file must have the form "key: value", not "etcd"`},
@@ -105,6 +110,10 @@ func TestParseErrors(t *testing.T) {
 		{"no unit", "timeout: 5", `p.yaml:1: timeout: "5" is not a duration such as 250ms, 5s or 2m`},
 		{"too short", "max-pause: 1us", `p.yaml:1: max-pause: 1us is less than 1ms`},
 		{"negative", "settle: -1s", `p.yaml:1: settle: -1s is negative`},
+		{"size", "max-memory: 4 gigs", `p.yaml:1: max-memory: "4 gigs" is not a size such as 512M or 4G`},
+		{"small size", "max-disk: 4096", `p.yaml:1: max-disk: 4096 is less than 1M`},
+		{"share", "max-io-pressure: 120%", `p.yaml:1: max-io-pressure: "120%" is not a share of more than 0% and at most 100%`},
+		{"size key", "max_memory: 4G", `p.yaml:1: unknown key "max_memory", did you mean "max-memory"?`},
 		{"not text", "cluster: [a]", `p.yaml:1: cluster must be text, not a list`},
 		{"nothing", "cluster:", `p.yaml:1: cluster must be text, not nothing`},
 		{"empty text", `cluster: ""`, `p.yaml:1: cluster is empty`},

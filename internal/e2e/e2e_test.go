@@ -306,7 +306,9 @@ func fork(ctx context.Context, req request) (o outcome) {
 		return o
 	}
 	o.Spawn = w.Spawn
-	if err := w.Release(); err != nil {
+	if err := w.Wake(spawn.Opening(w)); err != nil {
+		problem("wake: %v", err)
+	} else if err := w.Release(); err != nil {
 		problem("release: %v", err)
 	}
 	watch := observe.New(w)

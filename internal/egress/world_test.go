@@ -203,7 +203,7 @@ func newWorldOf(t *testing.T, host Host, rules ...model.EgressRule) *world {
 	network(t)
 	w := &world{dir: t.TempDir(), began: time.Now()}
 	var err error
-	w.init, err = worldinit.Start(worldinit.Config{Addresses: []string{ownAddr + "/32", "2001:db8:99::1/128"}})
+	w.init, err = worldinit.Start(worldinit.Config{Addresses: []string{ownAddr + "/32", "2001:db8:99::1/128"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

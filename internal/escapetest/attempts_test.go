@@ -107,8 +107,9 @@ const (
 )
 
 var network = []attempt{
-	{"TCP to a server of the host, IPv4", "network namespace", refused, "", func(c *canary) error { return dial("tcp4", local("127.0.0.1", c.TCP4)) }},
-	{"TCP to a server of the host, IPv6", "network namespace", refused, "", func(c *canary) error { return dial("tcp6", local("::1", c.TCP6)) }},
+	// Somebody stands in for it, and cuts the connection.
+	{"TCP to a server of the host, IPv4", "network namespace", inside, "", func(c *canary) error { return dial("tcp4", local("127.0.0.1", c.TCP4)) }},
+	{"TCP to a server of the host, IPv6", "network namespace", inside, "", func(c *canary) error { return dial("tcp6", local("::1", c.TCP6)) }},
 	{"TCP to the internet, IPv4", "network namespace", refused, "connect", func(*canary) error { return dial("tcp4", outside4) }},
 	{"TCP to the internet, IPv6", "network namespace", refused, "connect", func(*canary) error { return dial("tcp6", outside6) }},
 	{"UDP to the host", "network namespace", inside, "", func(c *canary) error { return dial("udp4", local("127.0.0.1", c.UDP4)) }},
@@ -274,8 +275,12 @@ func setuid(c *canary) error {
 	return nil
 }
 
+// newFile is one that the host must not get, and the report must tell of.
+const newFile = "/etc/pilot-escape"
+
 var files = []attempt{
 	{"writing to a file of the host", "overlay", inside, "", func(c *canary) error { return write(c.File, "mine now") }},
+	{"a new file in /etc", "overlay", inside, "", func(*canary) error { return os.WriteFile(newFile, []byte("mine now"), 0o644) }},
 	{"truncating a file of the host", "overlay", inside, "", func(c *canary) error { return os.Truncate(c.File, 0) }},
 	{"removing a file of the host", "overlay", inside, "", func(*canary) error { return os.Remove("/etc/hostname") }},
 	{"changing the mode of a file", "overlay", inside, "", func(c *canary) error { return os.Chmod(c.File, 0) }},

@@ -249,6 +249,13 @@ func TestPrivEscape(t *testing.T) {
 		t.Fatalf("the action said %.300q: %v", report.Trial.Action.Output, err)
 	}
 	judge(t, results, report.Trial.Attempts)
+	wrote := model.FileChange{Sign: "+", Path: newFile, New: int64(len("mine now"))}
+	if !slices.Contains(report.Trial.Files, wrote) || slices.Contains(report.Control.Files, wrote) {
+		t.Errorf("files: trial %v, control %v", report.Trial.Files, report.Control.Files)
+	}
+	if _, err := os.Lstat(newFile); err == nil {
+		t.Errorf("the host has %s", newFile)
+	}
 	bird.say(t, "report")
 	if hits := bird.line(t); hits != "" {
 		t.Errorf("reached production: %s", hits)
@@ -276,7 +283,7 @@ func judge(t *testing.T, results []result, recorded []model.Attempt) {
 		}
 		count[by{who, a.Op}] += a.Count
 		// What is seen at the edge of the network comes without one.
-		if a.Op != "send" && !slices.ContainsFunc(a.Stack, func(f string) bool { return strings.Contains(f, "escapetest.attack.func1") }) {
+		if a.Op != "send" && !strings.Contains(a.Target, "127.0.0.1:") && !strings.Contains(a.Target, "[::1]:") && !slices.ContainsFunc(a.Stack, func(f string) bool { return strings.Contains(f, "escapetest.attack.func1") }) {
 			t.Errorf("%s %s: its stack is %q", a.Op, a.Target, a.Stack)
 		}
 	}

@@ -112,7 +112,11 @@ type end struct {
 // wait waits for the agent's end.
 func (r *ride) wait(t *testing.T) (e end) {
 	t.Helper()
-	hang := time.AfterFunc(patience, r.kill)
+	hang := time.AfterFunc(patience, func() {
+		_ = r.cmd.Process.Signal(syscall.SIGQUIT) // tells where it stands
+		time.Sleep(time.Second)
+		r.kill()
+	})
 	err := r.cmd.Wait()
 	if !hang.Stop() {
 		t.Fatalf("the agent hung for %v: %s", patience, &r.stderr)

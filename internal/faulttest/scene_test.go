@@ -15,31 +15,60 @@ import (
 // A scene is production for one test: a victim or a cluster.
 type scene struct {
 	members []model.Member
-	usual   []custom // of each member, where that is known
-	dir     string   // of the runs
+	dir     string // of the runs
 	pause   time.Duration
-	victim  *victim // nil for a cluster
+	// What follows is empty for a cluster.
+	victims []*victim
+	usual   []custom // of each victim
 }
 
-// stageVictim starts a victim and learns what is usual of it.
-func stageVictim(t *testing.T, kind string) *scene {
+// stageVictims starts victims, of which runs fork all, and learns what is usual
+// of them.
+func stageVictims(t *testing.T, kinds ...string) *scene {
 	t.Helper()
-	v := launch(t, kind)
-	s := &scene{
-		members: []model.Member{v.member()}, victim: v,
-		dir: filepath.Join(filepath.Dir(v.dir), "run"), pause: time.Second,
+	s := &scene{dir: filepath.Join(tempDir(t), "run"), pause: time.Second}
+	for _, kind := range kinds {
+		v := launch(t, kind)
+		s.victims, s.members = append(s.victims, v), append(s.members, v.member())
 	}
 	s.pilot(t, "the first run") // runtimes grow when they are stopped
-	s.usual = []custom{learn(v.cmd.Process.Pid, kind == "c")}
+	for _, v := range s.victims {
+		s.usual = append(s.usual, learn(v.cmd.Process.Pid, v.kind == "c"))
+	}
 	return s
+}
+
+// rounds reads how many rounds each thread of each victim has done.
+func (s *scene) rounds() (out []map[string]int64) {
+	for _, v := range s.victims {
+		out = append(out, v.rounds())
+	}
+	return out
+}
+
+// busy waits until every thread of the victims has done a round since before.
+func (s *scene) busy(t *testing.T, before []map[string]int64) {
+	t.Helper()
+	for i, v := range s.victims {
+		v.busy(t, before[i])
+	}
+}
+
+// sound wants that the victims find nothing wrong with themselves.
+func (s *scene) sound(t *testing.T) {
+	t.Helper()
+	for _, v := range s.victims {
+		if wrong := v.wrong(); wrong != "" {
+			t.Fatalf("victim %s finds: %s", v.kind, wrong)
+		}
+	}
 }
 
 // spec pilots an action that does nothing.
 func (s *scene) spec() model.Spec {
 	return model.Spec{
 		Members: s.members, Action: []string{"/bin/true"}, Dir: "/", Env: os.Environ(),
-		Probes:   []model.Probe{{Name: "up", Command: []string{"/bin/true"}}},
-		MaxPause: s.pause, Timeout: 10 * time.Second, Settle: 10 * time.Millisecond,
+		MaxPause: s.pause, Timeout: patience / 2, Settle: 10 * time.Millisecond,
 	}
 }
 

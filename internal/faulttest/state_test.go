@@ -39,6 +39,9 @@ func observe(pid int, exact bool) look {
 		}
 		for line := range strings.Lines(string(text)) {
 			key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+			if key == "State" && strings.ContainsAny(value, "tTZ") {
+				l[fmt.Sprintf("thread %d stands", tid)] = strings.TrimSpace(value)
+			}
 			if !slices.ContainsFunc(volatile, func(v string) bool { return strings.HasPrefix(key, v) }) {
 				l[fmt.Sprintf("thread %d %s", tid, key)] = strings.TrimSpace(value)
 			}
@@ -151,7 +154,8 @@ func (c custom) own(l look, key string) bool {
 }
 
 // settled is how long traces may last, such as a helper on its way to its end.
-const settled = 5 * time.Second
+// What stays stays for ever, so that a busy machine may have its time.
+const settled = patience
 
 // lasting looks at a process until nothing about it is strange any more, and
 // returns what is strange in every look when time is up. It ignores the arena
@@ -182,4 +186,21 @@ func isArena(key string) bool {
 	var start uint64
 	_, err := fmt.Sscanf(key, "mapping 0x%x-", &start)
 	return err == nil && start>>28 == uint64(tracee.ArenaHint)>>28
+}
+
+// standing tells where every thread of a process is: what to read first when
+// something is strange.
+func standing(pid int) string {
+	var b strings.Builder
+	tids, _ := procfs.Tasks(pid)
+	for _, tid := range tids {
+		for _, file := range []string{"stat", "wchan", "syscall", "stack"} {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/%s", pid, tid, file))
+			if err != nil {
+				text = []byte(err.Error())
+			}
+			fmt.Fprintf(&b, "%d %s: %s\n", tid, file, strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", " < "))
+		}
+	}
+	return b.String()
 }

@@ -3,18 +3,20 @@
 package faulttest
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/fault"
+	"github.com/pilotexec/pilot/internal/model"
 )
 
 // paused are the points at which production stands still.
 var paused = []fault.Point{
 	fault.DeadmanArmed, fault.ThreadInterrupted, fault.ThreadsStopped, fault.ClusterPaused, fault.ForkStarted,
-	fault.ThreadCaptured, fault.ThreadsCaptured, fault.DescriptorsRead, fault.ImageFrozen, fault.SeedBorn,
+	fault.ThreadCaptured, fault.ThreadsCaptured, fault.DescriptorsRead, fault.SeedBorn,
 	fault.SeedAdopted, fault.ClusterRead, fault.ThreadReleased, fault.ClusterReleased,
 }
 
@@ -22,7 +24,7 @@ var paused = []fault.Point{
 // soon after the deadline.
 func TestPrivHang(t *testing.T) {
 	t.Parallel()
-	s := stageVictim(t, "c")
+	s := stageVictims(t, "c")
 	s.pause = 100 * time.Millisecond
 	for _, p := range paused {
 		t.Run(p.String(), func(t *testing.T) {
@@ -36,15 +38,28 @@ func TestPrivHang(t *testing.T) {
 				t.Errorf("killed %t, after %v", e.killed, took)
 			}
 			s.unchanged(t, "after the agent hung", true)
-			s.victim.busy(t, s.victim.rounds())
+			s.busy(t, s.rounds())
 		})
 	}
 	s.pause = time.Second
 	s.pilot(t, "the run afterwards")
 	s.unchanged(t, "at the end", false)
-	if wrong := s.victim.wrong(); wrong != "" {
-		t.Errorf("the victim finds: %s", wrong)
+	s.sound(t)
+}
+
+// TestPrivHangBeside makes the comparison of files hang, as a disk can. It runs
+// beside the pause: production is let go in time, and the agent lives to tell.
+func TestPrivHangBeside(t *testing.T) {
+	t.Parallel()
+	s := stageVictims(t, "c")
+	s.pause = 100 * time.Millisecond
+	e := start(t, request{Spec: s.spec(), Dir: s.dir, Faults: []fault.Injection{{Point: fault.ImageFrozen, Effect: fault.Delay, Delay: 2 * time.Second}}}).wait(t)
+	if e.killed || !slices.Contains(e.hits, fault.ImageFrozen) || !strings.Contains(e.Err, "compare files: time allowed for the pause is used up") {
+		t.Errorf("killed %t: %s %s", e.killed, e.Err, e.said)
 	}
+	s.unchanged(t, "after the disk hung", true)
+	s.busy(t, s.rounds())
+	s.sound(t)
 }
 
 // TestPrivOriginEnds ends production while its fork runs. Its parent must learn
@@ -52,8 +67,7 @@ func TestPrivHang(t *testing.T) {
 func TestPrivOriginEnds(t *testing.T) {
 	t.Parallel()
 	v := launch(t, "c")
-	s := &scene{members: nil, victim: v, dir: strings.TrimSuffix(v.dir, "data") + "run", pause: time.Second}
-	s.members = append(s.members, v.member())
+	s := &scene{members: []model.Member{v.member()}, dir: filepath.Join(tempDir(t), "run"), pause: time.Second}
 	const run = 20 * time.Second
 	r := start(t, request{Spec: s.spec(), Dir: s.dir, Faults: []fault.Injection{{Point: fault.ActionRun, Effect: fault.Delay, Delay: run}}})
 	defer r.kill()

@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds each wait of a test.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 // kinds are the victims: what they are written in.
 var kinds = []string{"c", "go", "java"}

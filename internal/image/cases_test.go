@@ -199,7 +199,7 @@ func TestDeletedFile(t *testing.T) {
 		_, err = f.WriteString("unlinked")
 		must(t, err)
 		fd := procFD(f)
-		must(t, im.Freeze(context.Background(), nil, map[string]string{fd: "fd"}))
+		must(t, im.Freeze(context.Background(), nil, func() map[string]string { return map[string]string{fd: "fd"} }))
 		tree := world(t, im, base+"/world")
 		sameBytes(t, fd, tree.Deleted["fd"])
 		mustEqual(t, base+"/src", tree.Roots[0].Path)
@@ -377,4 +377,24 @@ func privileged(t *testing.T, format string, args ...any) {
 		t.Fatalf("privileged test cannot run: "+format, args...)
 	}
 	t.Skipf("needs privileges: "+format, args...)
+}
+
+// TestRoom: copies of all bytes need room, and shared blocks do not.
+func TestRoom(t *testing.T) {
+	onEach(t, func(t *testing.T, base string) {
+		write(t, base+"/src/f", strings.Repeat("f", 100000))
+		im, err := Prepare(context.Background(), base+"/image", []string{base + "/src"})
+		must(t, err)
+		must(t, im.Room(context.Background(), 1))
+		must(t, os.Mkdir(base+"/probe", 0o700))
+		b := builder{im: im, ctx: context.Background(), dir: base + "/probe", copier: copier{ctx: context.Background(), buf: newBuffers(), pass: &Pass{}}}
+		allocated, err := b.allocated()
+		must(t, err)
+		err = im.Room(context.Background(), 1<<40)
+		if shared := allocated == 0; shared && err != nil || !shared && (!errors.Is(err, ErrSpace) || !strings.Contains(err.Error(), "MiB, have ")) {
+			t.Errorf("a copy takes %d bytes; room for very many: %v", allocated, err)
+		}
+		must(t, im.Freeze(context.Background(), nil, nil))
+		mustEqual(t, base+"/src", world(t, im, base+"/world").Roots[0].Path)
+	})
 }

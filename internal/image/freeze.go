@@ -32,12 +32,13 @@ type entry struct {
 // without a sign: the files in writable, which are the paths that a stopped
 // process has mapped shared and writable, and files on tmpfs.
 //
-// deleted maps a path such as /proc/PID/fd/N of an open file without a name to a
-// key of the caller's choice, under which [Tree.Deleted] has the copy.
+// deleted is called last, since the caller may have to find out meanwhile, and
+// may be nil. It maps a path such as /proc/PID/fd/N of an open file without a name
+// to a key of the caller's choice, under which [Tree.Deleted] has the copy.
 //
 // When ctx's deadline passes it gives up with [ErrBudget]. A file that changes
 // all the same is [ErrForeign], and a source that vanished [ErrGone].
-func (im *Image) Freeze(ctx context.Context, writable []string, deleted map[string]string) error {
+func (im *Image) Freeze(ctx context.Context, writable []string, deleted func() map[string]string) error {
 	start := time.Now()
 	im.stats.Freeze = Pass{}
 	im.cur = &im.stats.Freeze
@@ -55,7 +56,7 @@ func (im *Image) Freeze(ctx context.Context, writable []string, deleted map[stri
 
 var errFrozen = errors.New("frozen already")
 
-func (im *Image) freeze(ctx context.Context, writable []string, deleted map[string]string) error {
+func (im *Image) freeze(ctx context.Context, writable []string, deleted func() map[string]string) error {
 	if im.frozen {
 		return errFrozen
 	}
@@ -87,7 +88,10 @@ func (im *Image) freeze(ctx context.Context, writable []string, deleted map[stri
 			return fmt.Errorf("source %s: %w", s.given, ErrGone)
 		}
 	}
-	for path, key := range deleted {
+	if deleted == nil {
+		return checkBudget(ctx)
+	}
+	for path, key := range deleted() {
 		ino, err := im.freezeDeleted(ctx, path)
 		if err != nil {
 			return fmt.Errorf("deleted file %s: %w", path, err)

@@ -273,7 +273,7 @@ func randomRound(t *testing.T, fs testFS, seed uint64) {
 		deleted[procFD(f)] = strconv.Itoa(i)
 	}
 	before := look(t, src)
-	must(t, im.Freeze(ctx, writable, deleted))
+	must(t, im.Freeze(ctx, writable, func() map[string]string { return deleted }))
 	for rel, line := range look(t, src) {
 		if before[rel] != line {
 			t.Errorf("Freeze changed the source: %s was %s, is %s", rel, before[rel], line)

@@ -119,31 +119,57 @@ func (b *builder) build() error {
 	return b.seal()
 }
 
-// checkSpace asks for room for all bytes, unless blocks can be shared.
+// checkSpace asks for room for what a copy takes.
 func (b *builder) checkSpace() error {
-	var allocated int64
+	allocated, err := b.allocated()
+	if err == nil {
+		_, err = checkSpace(b.dir, needed(allocated))
+	}
+	return err
+}
+
+// Room returns [ErrSpace], with the numbers, when there is no room for so many
+// worlds on the file system of the image. The image need not be frozen yet.
+func (im *Image) Room(ctx context.Context, worlds int) error {
+	dir, err := os.MkdirTemp(im.dir, "room")
+	if err != nil {
+		return err
+	}
+	b := builder{im: im, ctx: ctx, dir: dir, copier: copier{ctx: ctx, buf: newBuffers(), pass: &Pass{}}}
+	allocated, err := b.allocated()
+	if err == nil {
+		_, err = checkSpace(im.dir, needed(int64(worlds)*allocated))
+	}
+	if err = errors.Join(err, os.RemoveAll(dir)); err != nil {
+		return fmt.Errorf("room for %d worlds: %w", worlds, err)
+	}
+	return nil
+}
+
+// allocated is what the blocks of a copy take: those of all objects, or none
+// where they can be shared.
+func (b *builder) allocated() (total int64, err error) {
 	var sample string
 	for _, ino := range b.im.inodes {
-		allocated += 512 * ino.fi.Blocks
+		total += 512 * ino.fi.Blocks
 		if ino.object != "" && ino.fi.Size > 0 {
 			sample = ino.object
 		}
 	}
 	if sample == "" {
-		return nil
+		return total, nil
 	}
 	probe := filepath.Join(b.dir, "probe")
 	if err := b.file(probe, sample, 0); err != nil {
-		return err
+		return 0, err
 	}
 	if err := os.Remove(probe); err != nil {
-		return err
+		return 0, err
 	}
 	if !b.noClone {
-		allocated = 0
+		return 0, nil
 	}
-	_, err := checkSpace(b.dir, needed(allocated))
-	return err
+	return total, nil
 }
 
 func (b *builder) root(top string, t tree) error {

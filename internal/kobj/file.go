@@ -3,7 +3,9 @@
 package kobj
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -86,6 +88,10 @@ func (file) Restore(w *World, d *Description) (sys.FD, error) {
 		return w.output(d, st.path+", outside its data directories,")
 	default:
 		fd, err = openInside(st.path, d.Flags)
+		if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(st.path, "/proc/") {
+			w.Gap(d, st.path+" is empty: it tells of a process or a thread that the world does not have yet")
+			return openInside(os.DevNull, d.Flags)
+		}
 	}
 	if err != nil {
 		return -1, err

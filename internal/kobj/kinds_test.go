@@ -58,7 +58,7 @@ var kindFacts = map[string]facts{
 	},
 	"tcp": {
 		"between members: both addresses, bytes not read, bytes not sent for want of room, half-closed ends, options; not accepted ones without bytes",
-		"sequence numbers, congestion state, buffer sizes; the peer of a connection to the outside, which is reset; not accepted ones with bytes, and MPTCP with a full send queue (reported); MPTCP goes on as TCP",
+		"sequence numbers, congestion state, buffer sizes; the peer of a connection to the outside, which is reset; not accepted ones with bytes, MPTCP with a full send queue, and TCP with one where the kernel has no io_uring for it (reported); MPTCP goes on as TCP",
 		[]string{"TestPrivTCP", "TestPrivMPTCP", "TestPrivMPTCPFull", "TestPrivUnaccepted", "TestPrivOutside"},
 	},
 	"udp":     {"address, peer, options", "datagrams not read", []string{"TestPrivUDP"}},
@@ -71,8 +71,8 @@ var kindFacts = map[string]facts{
 	"tty": {"-", "output goes to the world's log, input is at its end, there is no terminal behind it", []string{"TestPrivTerminal"}},
 	"file": {
 		"path, flags, position, locks of all three sorts; deleted ones with their bytes; directories; /dev/null, zero, full, random, urandom",
-		"what is written outside the data directories goes to the world's log (reported); leases",
-		[]string{"TestPrivFile", "TestPrivDeletedFile", "TestPrivDirectory", "TestPrivLocks", "TestPrivDevices"},
+		"what is written outside the data directories goes to the world's log (reported); leases; what /proc tells of a thread (reported)",
+		[]string{"TestPrivFile", "TestPrivDeletedFile", "TestPrivDirectory", "TestPrivLocks", "TestPrivDevices", "TestPrivProcFile"},
 	},
 }
 
@@ -90,17 +90,20 @@ losses are listed in every report under "not covered".
 const kindsOther = `
 ## Without a descriptor
 
+All of it, with what is degraded and why, is in [design/fidelity.md](design/fidelity.md).
+
 | object | kept | not kept | tests |
 |---|---|---|---|
-| private memory | every byte, at its address; what fork leaves out (MADV_DONTFORK, MADV_WIPEONFORK) is copied | mlock | TestPrivPrivateMemory, TestPrivDontFork |
+| private memory | every byte, at its address; what fork leaves out (MADV_DONTFORK, MADV_WIPEONFORK) is copied | that it is locked (reported) | TestPrivPrivateMemory, TestPrivDontFork, TestPrivLocked |
 | shared memory | files of data directories on the world's copy; other memory, up to 64 MiB, with the bytes of the pause | - | TestPrivSharedFile, TestPrivSharedAnonymous |
-| threads | numbers, names, registers, vector state, signal masks and alternate stacks, rseq, robust lists, thread-local storage; interrupted calls are made again | priority and affinity of single threads | TestPrivThreads, TestPrivFloat |
+| threads | numbers, names, registers, vector state, signal masks and alternate stacks, rseq, robust lists, thread-local storage; affinity, nice value, policy, I/O priority, timer slack; interrupted calls are made again | real-time priority (reported); the rest of a relative timeout | TestPrivThreads, TestPrivFloat, TestPrivScheduled, TestPrivRealtime, TestPrivTimeouts |
 | signals | handlers; pending ones, of threads and of the process | | TestPrivPendingSignals |
-| timers | interval timers and POSIX timers with their ids and the time left | overruns | TestPrivTimers |
-| process | pid, working directory, environment | parent, session and process group | TestPrivProcess |
+| timers | interval timers and POSIX timers with their ids and the time left, read in the pause | overruns | TestPrivTimers, TestPrivRearm |
+| process | pid, working directory, umask, limits, arguments, environment, ids, groups, capabilities, securebits, personality, dumpable, subreaper, parent-death signal | parent, session and process group (reported), controlling terminal (reported); capabilities that reach out of a world | TestPrivProcess, TestPrivTraits, TestPrivUndumpable, TestPrivCapable, TestPrivGroup |
 | credentials | users, groups, the five sets of capabilities of every thread, securebits, no_new_privs, whether it is dumpable | capabilities that reach out of a world; what the peer of a unix socket made before the fork is told of its user (SO_PEERCRED) | internal/membertest: TestPrivOrdinaryUser, TestPrivSomeCapabilities, TestPrivRootWithoutCapabilities, TestPrivHidden, TestPrivRootAndUser |
 | seccomp filters | all of them, in force | - | internal/membertest: TestPrivFiltered |
-| clocks | monotonic and boot time go on from the pause | the wall clock is the host's; clocks of processor time begin anew | TestPrivTimerfd |
+| clocks | monotonic and boot time go on from the pause | the wall clock is the host's (reported); clocks of processor time begin anew | TestPrivClocks, TestPrivTimerfd |
+| random numbers | generators in memory | the kernel's generator, which differs | TestPrivRandom |
 
 ## Refused
 

@@ -51,6 +51,9 @@ type Source struct {
 	Stat   unix.Stat_t
 	// Dup is our duplicate of the descriptor. It belongs to the caller.
 	Dup sys.FD
+	// PIDFD refers to the process. Like Unix it is needed to capture, not to
+	// match, and stays open until the connections are drained.
+	PIDFD sys.FD
 	// Unix tells about local sockets. It is needed to capture, not to match.
 	Unix sys.UnixDiag
 }

@@ -72,8 +72,8 @@ func (st timerState) resumed(cut, ran time.Duration) timerState {
 }
 
 // Arm sets the timers among all, whose new descriptors are fds. The snapshot
-// was taken when the monotonic clock showed cut, and the world's clock went on
-// from there when it showed resumed. So none is early.
+// was taken when the monotonic clock showed cut, and the world's clock goes on
+// from there when it shows resumed, soon or just now. So none is early.
 func Arm(all []*Description, fds []sys.FD, cut, resumed time.Duration) error {
 	for i, d := range all {
 		st, ok := d.State.(timerState)

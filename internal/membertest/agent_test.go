@@ -151,6 +151,10 @@ func (o *outcome) fork(ctx context.Context, req request) {
 
 // world looks at a world, lets it run, looks again and ends it.
 func (o *outcome) world(w *spawn.World, req request) {
+	if err := w.Wake(spawn.Opening(w)); err != nil {
+		o.problem("wake: %v", err)
+		return
+	}
 	for _, ph := range w.Phantoms() {
 		o.compare(ph, false)
 	}

@@ -22,7 +22,7 @@ import (
 // an orphaned thread takes is under test.
 func TestPrivKillAgentFiltered(t *testing.T) {
 	id := ordinary()
-	id.NoNewPrivs, id.Filter = true, containerFilter(append(without(dockerAllowed), unix.SYS_KEYCTL), filter.KillProcess)
+	id.NoNewPrivs, id.Filter = true, containerFilter(append(without(dockerAllowed), unix.SYS_USTAT), filter.KillProcess)
 	s := stage(t, member{"member", id})
 	whole := time.Now()
 	s.fork(t)

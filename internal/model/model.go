@@ -55,6 +55,8 @@ type Spec struct {
 	Timeout time.Duration `json:"timeout"`
 	// Settle is how long the world is watched after the action ended.
 	Settle time.Duration `json:"settle"`
+	// Limits bound what the worlds take of the host.
+	Limits Limits `json:"limits,omitzero"`
 }
 
 // An EgressRule is a policy for peers outside of the worlds, package peer.
@@ -216,10 +218,17 @@ type World struct {
 	Attempts  []Attempt      `json:"attempts,omitempty"`
 	// Incomplete names what could not be observed. A pass is then impossible.
 	Incomplete []string `json:"incomplete,omitempty"`
+	// Ended says why pilot ended the world early, or that it was kept from what
+	// production would have had. Neither a pass nor a fail is possible then.
+	Ended string `json:"ended,omitempty"`
+	Use   Use    `json:"use,omitzero"`
 	// DeadlineHit is set when the run's timeout ended the world.
-	DeadlineHit bool          `json:"deadline_hit,omitempty"`
-	Spawn       time.Duration `json:"spawn_ns"`
-	Lifetime    time.Duration `json:"lifetime_ns"`
+	DeadlineHit bool `json:"deadline_hit,omitempty"`
+	// WallClockAhead is by how much the wall clock jumped from the pause to the
+	// release: it is the host's, while monotonic clocks go on from the pause.
+	WallClockAhead time.Duration `json:"wall_clock_ahead_ns,omitempty"`
+	Spawn          time.Duration `json:"spawn_ns"`
+	Lifetime       time.Duration `json:"lifetime_ns"`
 }
 
 // Status is the verdict's one word.
@@ -301,6 +310,9 @@ type Report struct {
 	Trial    World         `json:"trial"`
 	Control  World         `json:"control"`
 	Verdict  Verdict       `json:"verdict"`
+	// Confinement says by which means the limits were in force, such as "cgroup
+	// v1 (cpu, memory, pids)".
+	Confinement string `json:"confinement,omitempty"`
 	// Leftovers names what could not be erased at the end; normally empty.
 	Leftovers []string `json:"leftovers,omitempty"`
 }

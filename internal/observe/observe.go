@@ -62,7 +62,8 @@ func New(w *spawn.World) *Watch {
 		o.processes = append(o.processes, p)
 		o.wg.Go(func() { o.watchPhantom(p, ph) })
 	}
-	o.wg.Go(o.follow)
+	events := w.Init().Events // now: a world may be closed before the goroutine runs
+	o.wg.Go(func() { o.follow(events) })
 	return o
 }
 
@@ -88,8 +89,8 @@ func (o *Watch) watchPhantom(p *model.Process, ph spawn.Phantom) {
 }
 
 // follow keeps the list of processes that commands have started.
-func (o *Watch) follow() {
-	for e := range o.world.Init().Events {
+func (o *Watch) follow(events <-chan worldinit.Event) {
+	for e := range events {
 		o.mu.Lock()
 		o.event(e)
 		o.mu.Unlock()

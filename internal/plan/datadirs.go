@@ -49,6 +49,9 @@ func DataDirs(in DataInput) []string {
 	if len(in.Given) > 0 {
 		return Tidy(in.Given)
 	}
+	if in.Cwd != "" {
+		in.Cwd = path.Clean(in.Cwd)
+	}
 	var found, unnamed, rest []string
 	for _, file := range Tidy(in.Written) {
 		if dir := named(in, file); dir != "" {

@@ -37,9 +37,18 @@ type ProcessFacts struct {
 	Outside []string
 	// Label is what a security module confines the process by, empty when it
 	// confines nothing.
-	Label string
-	// Cgroup is the process's control group, empty when not asked for.
+	Label  string
+	Traits Traits
+	// Cgroup is the control group that phantoms stay in, for want of groups of
+	// their own; empty when they leave it, or when it is the root.
 	Cgroup string
+	// Written is the resident memory that the process has written, in bytes: a
+	// fork copies a page of it when either side writes there again.
+	Written int64
+	// Headroom is what the process's control groups let it take more, in bytes,
+	// and Narrow the group with the least of it.
+	Headroom int64
+	Narrow   string
 }
 
 // Preflight says what of a process cannot be piloted, what would differ in a
@@ -81,9 +90,9 @@ func (f ProcessFacts) gaps() (out []model.Gap) {
 		gap("security label "+f.Label, "its policy may forbid to enter a world; such a run fails after the snapshot, and changes nothing")
 	}
 	if f.Cgroup != "" && f.Cgroup != "/" {
-		gap("cgroup "+f.Cgroup, "processes of the world stay in it and count towards its limits")
+		gap("cgroup "+f.Cgroup, "phantoms stay in it and count towards its limits: no group of their own can be made")
 	}
-	return out
+	return append(out, f.Traits.gaps(f.Member)...)
 }
 
 // objects counts the kinds of descriptors for doctor's table.

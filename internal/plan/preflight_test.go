@@ -12,7 +12,7 @@ import (
 func sound() ProcessFacts {
 	return ProcessFacts{
 		Member: model.Member{Name: "m1", PID: 4000}, State: "S (sleeping)", ParentPID: 1, AgentPID: 5000,
-		Credentials: []Credentials{root(4000), root(4001)}, Root: "/", TIDs: []int{4000, 4001},
+		Credentials: []Credentials{root(4000), root(4001)}, Root: "/", TIDs: []int{4000, 4001}, Traits: Traits{Session: 4000, Group: 4000},
 		Descriptors: []Descriptor{{FD: 0, Kind: "file", Known: true}, {FD: 5, Kind: "epoll", Known: true}},
 	}
 }
@@ -38,6 +38,7 @@ func TestPreflight(t *testing.T) {
 		{"filters of one thread", func(f *ProcessFacts) { f.Filtering.Unlike = 4001 }, []string{"seccomp filter"}},
 		{"filters with a supervisor", func(f *ProcessFacts) { f.Seccomp, f.Filtering.Supervised = 2, true }, []string{"seccomp filter"}},
 		{"filters that are secret", func(f *ProcessFacts) { f.Seccomp, f.Filtering.Err = 2, "permission denied" }, []string{"seccomp filter"}},
+		{"deadline", func(f *ProcessFacts) { f.Traits.Deadline = true }, []string{"SCHED_DEADLINE"}},
 		{"shadow stack", func(f *ProcessFacts) { f.Shadow = true }, []string{"shadow stack"}},
 		{"chroot", func(f *ProcessFacts) { f.Root = "/srv/jail" }, []string{"chroot"}},
 		{"container", func(f *ProcessFacts) { f.Foreign = []string{"mnt", "pid", "user", "net"} }, []string{"pid", "user"}},

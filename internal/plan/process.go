@@ -30,6 +30,9 @@ func (f ProcessFacts) refuseProcess(refuse refuseFunc) {
 		refuse("process", "child of pilot", "was started by the process that would trace it", "start pilot as a process of its own")
 	}
 	f.refuseSeccomp(refuse)
+	if f.Traits.Deadline {
+		refuse("process", "SCHED_DEADLINE", "its lead thread may not fork", "set SCHED_FLAG_RESET_ON_FORK, or another policy")
+	}
 	if f.Shadow {
 		refuse("process", "shadow stack", "returns cannot be redirected", shadowHint)
 	}

@@ -1,8 +1,13 @@
 package procfs
 
 import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -75,3 +80,53 @@ func FuzzNetUnix(f *testing.F)   { fuzz(f, ParseNetUnix, "*/net/unix") }
 func FuzzNetlink(f *testing.F)   { fuzz(f, ParseNetlink, "*/net/netlink") }
 func FuzzMountinfo(f *testing.F) { fuzz(f, ParseMountinfo, "*/mountinfo") }
 func FuzzChildren(f *testing.F)  { fuzz(f, parseChildren, "*/cmdline") }
+
+func FuzzNamespace(f *testing.F) {
+	for _, link := range []string{"net:[4026531840]", "time_for_children:[4026531834]", "x:[", "]["} {
+		f.Add(link)
+	}
+	f.Fuzz(func(t *testing.T, link string) {
+		if n, err := ParseNamespace(link); err == nil && !strings.HasSuffix(link, fmt.Sprintf("%d]", n)) {
+			t.Errorf("%q is %d", link, n)
+		}
+	})
+}
+
+// TestEveryParserIsFuzzed wants a fuzz target for each exported parser, and for
+// the others that take a whole file.
+func TestEveryParserIsFuzzed(t *testing.T) {
+	names, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsers, used := map[string]bool{}, map[string]bool{}
+	for _, name := range names {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			switch {
+			case !ok:
+			case strings.HasPrefix(f.Name.Name, "Fuzz"):
+				ast.Inspect(f, func(n ast.Node) bool {
+					if id, ok := n.(*ast.Ident); ok {
+						used[id.Name] = true
+					}
+					return true
+				})
+			case strings.HasPrefix(f.Name.Name, "Parse"), f.Name.Name == "parseChildren", f.Name.Name == "appendNumbers":
+				parsers[f.Name.Name] = true
+			}
+		}
+	}
+	if len(parsers) < 13 {
+		t.Fatalf("found only %v", parsers)
+	}
+	for name := range parsers {
+		if !used[name] {
+			t.Errorf("%s is not fuzzed", name)
+		}
+	}
+}

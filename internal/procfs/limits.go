@@ -5,21 +5,28 @@ import (
 	"math"
 )
 
-// CoreLimit reads the hard limit of the size of core dumps of a process, in
-// bytes, out of /proc/PID/limits; MaxUint64 stands for none.
-func CoreLimit(pid int) (uint64, error) { return parsed(path(pid, "limits"), ParseCoreLimit) }
+// Limits are rows of /proc/PID/limits, getrlimit(2).
+const (
+	LimitCore     = "Max core file size"
+	LimitRealtime = "Max realtime priority"
+)
 
-// ParseCoreLimit parses the content of /proc/PID/limits.
+// HardLimit reads a hard limit of a process; MaxUint64 stands for none.
+func HardLimit(pid int, name string) (uint64, error) {
+	return parsed(path(pid, "limits"), func(text []byte) (uint64, error) { return ParseHardLimit(text, name) })
+}
+
+// ParseHardLimit parses the content of /proc/PID/limits. Some rows have no unit.
 //
 //	Max core file size        0                    unlimited            bytes
-func ParseCoreLimit(text []byte) (uint64, error) {
+func ParseHardLimit(text []byte, name string) (uint64, error) {
 	for row := range lines(text) {
-		rest, ok := bytes.CutPrefix(row, []byte("Max core file size"))
+		rest, ok := bytes.CutPrefix(row, []byte(name+" "))
 		if !ok {
 			continue
 		}
 		fields := bytes.Fields(rest)
-		if len(fields) != 3 {
+		if len(fields) < 2 || len(fields) > 3 {
 			break
 		}
 		if string(fields[1]) == "unlimited" {

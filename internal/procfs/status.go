@@ -18,6 +18,8 @@ type Status struct {
 	Groups    []int
 	NSpid     []int // in each pid namespace, the reader's first
 	Resident  int64 // VmRSS in bytes
+	Locked    int64 // VmLck in bytes
+	Data      int64 // VmData in bytes: private memory that can be written
 	Threads   int
 
 	CoreDumping bool
@@ -85,8 +87,11 @@ func (s *Status) field(key string, l *line) {
 	case "NSpid":
 		s.NSpid = l.ints()
 	case "VmRSS":
-		s.Resident = int64(l.uint(10, 53)) << 10
-		l.expect(string(l.word()) == "kB")
+		s.Resident = l.kilobytes()
+	case "VmLck":
+		s.Locked = l.kilobytes()
+	case "VmData":
+		s.Data = l.kilobytes()
 	case "Threads":
 		s.Threads = int(l.int())
 	case "CoreDumping":
@@ -144,6 +149,13 @@ func (s *Status) set(key string) *uint64 {
 		return &s.CapAmb
 	}
 	return nil
+}
+
+// kilobytes returns a number of bytes that is shown in units of 1024.
+func (l *line) kilobytes() int64 {
+	n := int64(l.uint(10, 53)) << 10
+	l.expect(string(l.word()) == "kB")
+	return n
 }
 
 // ints returns the remaining words as numbers, of 32 bits since user and group

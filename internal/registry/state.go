@@ -64,6 +64,8 @@ func (s *Store) entry(dir string) (Entry, error) {
 	if err := json.Unmarshal(text, &e.State); err != nil {
 		return e, fmt.Errorf("read %s: %w", filepath.Join(dir, stateFile), err)
 	}
+	// What is there is erased, so it is not taken from a text.
+	e.Work = filepath.Join(dir, workDir)
 	switch {
 	case e.Phase == Finished:
 		e.Status = string(e.Verdict)

@@ -180,6 +180,11 @@ func (p *printer) run(r *model.Report) {
 	rows = append(rows,
 		[]string{"trial", lifetime(r.Trial)},
 		[]string{"control", lifetime(r.Control)},
+	)
+	if r.Confinement != "" {
+		rows = append(rows, []string{"limits", clean(r.Confinement) + each(r.Spec.Limits)})
+	}
+	rows = append(rows,
 		[]string{"started", r.Started.Format(time.RFC3339) + " on " + r.Host + ", took " + span(r.Duration) + ", pilot " + r.Tool})
 	for _, l := range r.Leftovers {
 		rows = append(rows, []string{"left over", clean(l)})
@@ -203,5 +208,20 @@ func actionEnd(a *model.CommandResult) string {
 }
 
 func lifetime(w model.World) string {
-	return fmt.Sprintf("spawned in %s, watched for %s", ms(w.Spawn), span(w.Lifetime))
+	text := fmt.Sprintf("spawned in %s, watched for %s", ms(w.Spawn), span(w.Lifetime))
+	if w.Use.Memory > 0 {
+		text += ", took " + mebibytes(w.Use.Memory) + " of memory"
+	}
+	if w.Use.Written > 0 {
+		text += ", wrote " + mebibytes(w.Use.Written)
+	}
+	return text
+}
+
+// each says what a world was allowed.
+func each(l model.Limits) string {
+	if l.MaxMemory == 0 && l.MaxDisk == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; each world may take %s of memory and write %s", mebibytes(l.MaxMemory), mebibytes(l.MaxDisk))
 }

@@ -51,7 +51,9 @@ func failing() *model.Report {
 			Probes:   []model.Probe{{Name: "health", Command: []string{"sh", "-c", "etcdctl endpoint health"}, Timeout: 10 * time.Second}},
 			Egress:   []model.EgressRule{{Peer: "mail.example:25", Policy: "stub", Reply: "220 ready\r\n"}},
 			MaxPause: 250 * time.Millisecond, Timeout: 2 * time.Minute, Settle: 5 * time.Second,
+			Limits: model.Limits{MaxMemory: 2 << 30, MaxDisk: 1 << 30, MaxMemoryPressure: 10, MaxIOPressure: 90},
 		},
+		Confinement: "cgroup v1 (cpu, memory, pids)",
 		Pause: model.Pause{Total: 12345 * time.Microsecond, Stop: 800 * time.Microsecond, Capture: 3100 * time.Microsecond, Fork: 6 * time.Millisecond,
 			Files: 1900 * time.Microsecond, Release: 545 * time.Microsecond, Threads: 31, Objects: 96, Connections: 12, Outside: 1},
 		Trial: model.World{Name: "trial", Action: &model.CommandResult{PID: 900, Exit: at(3*time.Second, 0), Output: "started etcd3\n", Duration: 3 * time.Second},
@@ -64,10 +66,11 @@ func failing() *model.Report {
 			Files:  []model.FileChange{{Sign: "+", Path: "/var/lib/etcd3/wal/0.wal", Member: "etcd3", New: 64 << 20}},
 			Attempts: []model.Attempt{{At: 2 * time.Second, PID: 960, TID: 961, Process: "curl http://10.0.0.7", Op: "connect", Target: "tcp 10.0.0.7:80",
 				By: "network", Answer: "EHOSTUNREACH", Stack: []string{"connect+0x14 libc.so.6"}, Count: 2}},
-			Spawn: 81 * time.Millisecond, Lifetime: 8 * time.Second},
+			WallClockAhead: 1200 * time.Millisecond, Spawn: 81 * time.Millisecond, Lifetime: 8 * time.Second},
 		Control: model.World{Name: "control", Processes: []model.Process{{PID: 811, Parent: 1, Member: "etcd1", Phantom: true}},
 			Probes: []model.ProbeResult{{Name: "health", Command: []string{"sh", "-c", "etcdctl endpoint health"}, Before: ran(1), After: model.CommandResult{Err: "no such file"}}},
-			Spawn:  79 * time.Millisecond, Lifetime: 8 * time.Second, Incomplete: []string{"files"}, DeadlineHit: true},
+			Spawn:  79 * time.Millisecond, Lifetime: 8 * time.Second, Incomplete: []string{"files"}, DeadlineHit: true,
+			Ended: "it wrote 1024 MiB, and may write 1024 MiB (--max-disk)", Use: model.Use{Memory: 300 << 20, Written: 1 << 30}},
 		Verdict: model.Verdict{
 			Status: model.Fail, Reason: "etcd3, started in the trial, ended with exit status 1 1s after the action ended (and 1 more)",
 			Findings: []model.Finding{

@@ -33,11 +33,20 @@ func (w *World) Audit() error {
 	if err := w.auditMounts(); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnsealed, err)
 	}
+	if err := w.auditBounds(w.init.PID()); err != nil {
+		return fmt.Errorf("%w: the world's init: %w", ErrUnsealed, err)
+	}
 	for _, ph := range w.phantoms {
 		if ph.ended() {
 			continue
 		}
-		err := auditProcess(ph.lead.PID, theirs, home)
+		err := w.auditBounds(ph.stem.PID)
+		if err == nil {
+			err = w.auditBounds(ph.lead.PID)
+		}
+		if err == nil {
+			err = auditProcess(ph.lead.PID, theirs, home)
+		}
 		if err == nil {
 			err = auditProgram(ph.process, ph.lead.PID)
 		}
@@ -105,7 +114,7 @@ func auditPowers(pid int) error {
 			return fmt.Errorf("thread %d makes calls without a filter", tid)
 		}
 	}
-	core, err := procfs.CoreLimit(pid)
+	core, err := procfs.HardLimit(pid, procfs.LimitCore)
 	if err != nil {
 		return err
 	}
@@ -218,7 +227,9 @@ func auditFDs(pid int, theirs *estate) error {
 	}
 	for _, fd := range fds {
 		var st unix.Stat_t
-		if err := unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, fd), &st); err != nil {
+		if err := unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, fd), &st); errors.Is(err, unix.ENOENT) {
+			continue // closed meanwhile: the world runs
+		} else if err != nil {
 			return fmt.Errorf("fd %d: %w", fd, err)
 		}
 		for _, h := range theirs.open[inode{st.Dev, st.Ino}] {

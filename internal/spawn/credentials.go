@@ -117,15 +117,6 @@ func capData(effective, permitted, inheritable uint64) (out []byte) {
 	return out
 }
 
-// setDumpable makes the phantom as dumpable as its origin is. A process that
-// changed its user namespace is not, which would hide its own /proc from it.
-func (ph *phantom) setDumpable() error {
-	if ph.process.Dumpable > 1 {
-		return nil // it can only be inherited, and is what the kernel has set
-	}
-	return ph.lead.Do(tracee.Sys(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, uint64(ph.process.Dumpable)))
-}
-
 // auditCredentials looks at who the threads of a phantom are and what they may
 // do: nothing that their origins may not, and nothing that reaches out of a world.
 func auditCredentials(ph *phantom) error {

@@ -3,11 +3,9 @@
 package spawn
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 
-	"github.com/pilotexec/pilot/internal/capture"
 	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/tracee"
@@ -46,7 +44,7 @@ func (w *World) enliven(ph *phantom) error {
 			return err
 		}
 		// Not before: timers may send to one thread, and count the world's time.
-		if err := ph.setTimers(); err != nil {
+		if err := ph.setTimers(w.opening); err != nil {
 			return err
 		}
 		if err := ph.queueShared(); err != nil {
@@ -58,13 +56,16 @@ func (w *World) enliven(ph *phantom) error {
 		if err := fault.ThreadEquipped.Hit(); err != nil {
 			return err
 		}
-		if err := ph.setDumpable(); err != nil {
+		if err := ph.setTraits(); err != nil {
 			return err
 		}
 		if err := ph.lead.Strip(); err != nil {
 			return err
 		}
 		if err := fault.WorkshopStripped.Hit(); err != nil {
+			return err
+		}
+		if err := ph.schedule(); err != nil {
 			return err
 		}
 		return ph.each(func(p *tracee.Puppet, t tracee.Thread) error {
@@ -100,41 +101,4 @@ func (ph *phantom) queueShared() error {
 		}
 	}
 	return nil
-}
-
-// makeTimer makes a POSIX timer that has the id it had. Ids are given out in
-// order, so those in between are made and deleted.
-func (ph *phantom) makeTimer(next int, t capture.Timer, spec []byte) error {
-	const size = 64 // struct sigevent
-	at, _ := ph.lead.Data()
-	ev := make([]byte, size)
-	le := binary.LittleEndian
-	le.PutUint64(ev, t.Value)
-	le.PutUint32(ev[8:], uint32(t.Signal))
-	le.PutUint32(ev[12:], uint32(t.NotifyMode()))
-	le.PutUint32(ev[16:], uint32(t.NotifyTID))
-	if err := ph.lead.Write(at, append(append(ev, make([]byte, 8)...), spec...)); err != nil {
-		return err
-	}
-	idAt := uint64(at) + size
-	for {
-		err := ph.lead.Do(tracee.Sys(unix.SYS_TIMER_CREATE, uint64(t.ClockID), uint64(at), idAt))
-		if err != nil {
-			return err
-		}
-		buf := make([]byte, 4)
-		if err := ph.lead.Read(tracee.Addr(idAt), buf); err != nil {
-			return err
-		}
-		got := int(int32(le.Uint32(buf)))
-		if got == t.ID {
-			return ph.lead.Do(tracee.Sys(unix.SYS_TIMER_SETTIME, uint64(got), 0, idAt+8, 0))
-		}
-		if got > t.ID {
-			return fmt.Errorf("the kernel gave number %d", got)
-		}
-		if err := ph.lead.Do(tracee.Sys(unix.SYS_TIMER_DELETE, uint64(got))); err != nil {
-			return err
-		}
-	}
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/pilotexec/pilot/internal/capture"
 	"github.com/pilotexec/pilot/internal/fault"
@@ -44,6 +43,9 @@ func (w *World) furnish(ph *phantom, fds []sys.FD) error {
 		return err
 	}
 	if err := fault.ProgramSet.Hit(); err != nil {
+		return err
+	}
+	if err := w.fence(ph); err != nil {
 		return err
 	}
 	return w.tracer.Do(func() error {
@@ -343,36 +345,6 @@ func (w *World) addInterests(ph *phantom) error {
 			w.gap(of[i], fmt.Sprintf("events of what was fd %d are lost: that descriptor was closed, its object was not", c.Args[2]))
 		case err != nil:
 			return fmt.Errorf("fill epoll: add fd %d: %w", c.Args[2], err)
-		}
-	}
-	return nil
-}
-
-// setTimers arms interval and POSIX timers with the time they had left.
-func (ph *phantom) setTimers() error {
-	at, _ := ph.lead.Data()
-	spec := func(interval, left, unit time.Duration) []byte {
-		var b []byte
-		for _, d := range []time.Duration{interval, left} {
-			b = binary.LittleEndian.AppendUint64(b, uint64(d/time.Second))
-			b = binary.LittleEndian.AppendUint64(b, uint64(d%time.Second/unit))
-		}
-		return b
-	}
-	for which, it := range ph.process.Itimers {
-		if !it.Armed() {
-			continue
-		}
-		if err := ph.lead.Write(at, spec(it.Interval, it.Left, time.Microsecond)); err != nil {
-			return err
-		}
-		if err := ph.lead.Do(tracee.Sys(unix.SYS_SETITIMER, uint64(which), uint64(at), 0)); err != nil {
-			return fmt.Errorf("setitimer: %w", err)
-		}
-	}
-	for next, t := range ph.process.Timers {
-		if err := ph.makeTimer(next, t, spec(t.Interval, t.Left, time.Nanosecond)); err != nil {
-			return fmt.Errorf("timer %d: %w", t.ID, err)
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/pilotexec/pilot/internal/capture"
 	"github.com/pilotexec/pilot/internal/fault"
@@ -36,15 +37,18 @@ var forbidden = []int{
 	unix.CAP_AUDIT_CONTROL, unix.CAP_AUDIT_WRITE, unix.CAP_LINUX_IMMUTABLE,
 }
 
-// fork makes the phantom's process inside the namespaces of the world whose
-// init has pid initPID. It has its origin's memory, one thread, no descriptors.
-func (ph *phantom) fork(initPID int) error {
+// fork makes the phantom's process inside the namespaces of w. It has its
+// origin's memory, one thread, no descriptors.
+func (ph *phantom) fork(w *World) error {
 	ph.pidfd = -1 // none yet
 	stem, err := ph.process.Seed.Fork(0, 0)
 	if err != nil {
 		return err
 	}
 	ph.stem = stem
+	if err := w.add(stem.PID); err != nil {
+		return err
+	}
 	if err := fault.StemForked.Hit(); err != nil {
 		return err
 	}
@@ -52,7 +56,7 @@ func (ph *phantom) fork(initPID int) error {
 	const spaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET |
 		unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWPID
 	err = stem.Do(
-		tracee.Sys(unix.SYS_PIDFD_OPEN, uint64(initPID), 0),
+		tracee.Sys(unix.SYS_PIDFD_OPEN, uint64(w.init.PID()), 0),
 		tracee.Sys(unix.SYS_SETNS, 0, spaces),
 		tracee.Sys(unix.SYS_CLOSE, 0),
 	)
@@ -119,7 +123,8 @@ func (ph *phantom) each(fn func(p *tracee.Puppet, t tracee.Thread) error) error 
 	return fn(ph.lead, ph.process.Threads[0])
 }
 
-// equipThread gives a thread what belongs to it in the kernel.
+// equipThread gives a thread what belongs to it in the kernel, and then takes
+// away the rights that it must not have.
 func (ph *phantom) equipThread(p *tracee.Puppet, t tracee.Thread) error {
 	at, _ := p.Data()
 	name := make([]byte, 16)
@@ -152,20 +157,25 @@ func (ph *phantom) equipThread(p *tracee.Puppet, t tracee.Thread) error {
 		calls = append(calls, tracee.Sys(unix.SYS_RT_TGSIGQUEUEINFO, uint64(ph.process.Member.PID), uint64(t.TID),
 			uint64(s.Signo()), base+pending+uint64(i*len(s))))
 	}
-	if _, err := p.Batch(calls); err != nil {
+	if err := p.Do(calls...); err != nil {
 		return err
 	}
-	for _, c := range calls {
-		if err := c.Err(); err != nil {
-			return fmt.Errorf("call %d: %w", c.Nr, err)
-		}
+	if err := ph.giveCredentials(p, t.TID); err != nil {
+		return err
 	}
-	return ph.giveCredentials(p, t.TID)
+	if t.Probe.DeathSignal == 0 {
+		return nil
+	}
+	// Last: a change of rights would clear it.
+	return p.Do(tracee.Sys(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uint64(t.Probe.DeathSignal)))
 }
 
 // release lets all threads of the phantom run.
 func (ph *phantom) release() error {
 	var errs []error
+	if ph.process.Origin.Halted { // it stops again before its first instruction
+		errs = append(errs, os.NewSyscallError("kill", unix.Kill(ph.lead.PID, unix.SIGSTOP)))
+	}
 	for _, p := range append(ph.threads, ph.lead) {
 		errs = append(errs, p.Release())
 	}

@@ -38,6 +38,19 @@ type Config struct {
 	Members []model.Member
 	// Addresses are those of the host, in CIDR form.
 	Addresses []string
+	// ScratchSize bounds each temporary file system of the world, 0 for none.
+	ScratchSize int64
+	// Confinement bounds what the world's processes take of the host, or is nil.
+	Confinement Confinement
+}
+
+// A Confinement bounds processes. It is called before a process has children,
+// other threads, or memory of its own to speak of.
+type Confinement interface {
+	// Add bounds a process, and all that come of it.
+	Add(pid int) error
+	// Holds returns an error when one of the threads is not bounded.
+	Holds(tids []int) error
 }
 
 // A World is a sealed copy of the cluster.
@@ -46,11 +59,15 @@ type World struct {
 	Dir  string
 	Tree *image.Tree
 	Gaps []model.Gap
-	// Released is when the phantoms began to run.
-	Released time.Time
-	Spawn    time.Duration
+	// Released is when the phantoms began to run. WallAhead is how much later
+	// than the pause that was: their wall clocks jump by it. ClockAhead is by
+	// how much their monotonic clocks do.
+	Released              time.Time
+	WallAhead, ClockAhead time.Duration
+	Spawn                 time.Duration
 
 	closing  atomic.Bool
+	confine  Confinement
 	snap     *capture.Snapshot
 	tracer   *osthread.Thread // the snapshot's
 	inside   *osthread.Thread // in the world's mount and network namespaces
@@ -61,21 +78,20 @@ type World struct {
 	objects  *kobj.World
 	members  []model.Member
 	memory   map[memoryKey]sys.FD // shared memory made anew, by what it was
+	fds      []sys.FD             // the objects made anew, until the phantoms have them
+	opening  time.Duration        // see Wake
+	awake    bool                 // phantoms are complete, and the audit has passed
 }
-
-// scratchSize bounds what a world writes outside of its data, which is kept in
-// memory, in bytes.
-const scratchSize = 512 << 20
 
 type memoryKey struct{ dev, ino uint64 }
 
-// New builds a world and stops short of letting it run. tracer is the thread
-// that took the snapshot.
+// New builds a world, but for the threads of its phantoms: see [World.Wake].
+// tracer is the thread that took the snapshot.
 func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, cfg Config) (w *World, err error) {
 	began := time.Now()
 	w = &World{
 		Name: cfg.Name, Dir: cfg.Dir, snap: snap, tracer: tracer,
-		members: cfg.Members, outputs: map[int]*os.File{},
+		members: cfg.Members, outputs: map[int]*os.File{}, confine: cfg.Confinement,
 	}
 	defer func() {
 		if err != nil {
@@ -89,7 +105,7 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 		return w, err
 	}
 	wc := worldinit.Config{
-		Label: cfg.Dir, Addresses: cfg.Addresses, DropCaps: forbidden, Scratch: scratchSize,
+		Label: cfg.Dir, Addresses: cfg.Addresses, DropCaps: forbidden, ScratchSize: cfg.ScratchSize,
 	}
 	if wc.Owner, err = owner(snap); err != nil {
 		return w, err
@@ -105,7 +121,7 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 			wc.Binds = append(wc.Binds, worldinit.Bind{From: r.Path, To: r.Source})
 		}
 	}
-	if w.init, err = worldinit.Start(wc); err != nil {
+	if w.init, err = worldinit.Start(wc, w.add); err != nil {
 		return w, err
 	}
 	if err := fault.InitStarted.Hit(); err != nil {
@@ -149,24 +165,21 @@ func (w *World) Log(member string) string {
 	return filepath.Join(w.Dir, "output", filepath.Base(member)+".log")
 }
 
-// build makes the phantoms, complete but not running.
+// build makes the phantoms, each with one thread, and furnishes them.
 func (w *World) build() error {
 	for _, p := range w.snap.Processes {
 		ph := &phantom{process: p}
 		w.phantoms = append(w.phantoms, ph)
-		if err := w.tracer.Do(func() error { return ph.fork(w.init.PID()) }); err != nil {
+		if err := w.tracer.Do(func() error { return ph.fork(w) }); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
+		w.degraded(p)
 	}
 	fds, err := w.restoreObjects()
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, fd := range fds {
-			_ = fd.Close()
-		}
-	}()
+	w.fds = fds
 	if err := fault.ObjectsRestored.Hit(); err != nil {
 		return err
 	}
@@ -175,27 +188,7 @@ func (w *World) build() error {
 			return fmt.Errorf("member %s: %w", ph.process.Member.Name, err)
 		}
 	}
-	// The world's clocks go on from the pause. What follows is short, so that
-	// they jump by little.
-	monotonic, boottime := sys.Clocks()
-	if err := w.init.SetClock(w.snap.Monotonic-monotonic, w.snap.Boottime-boottime); err != nil {
-		return err
-	}
-	if err := fault.ClockSet.Hit(); err != nil {
-		return err
-	}
-	if err := kobj.Arm(w.snap.Objects, fds, w.snap.Monotonic, monotonic); err != nil {
-		return err
-	}
-	for _, ph := range w.phantoms {
-		if err := w.enliven(ph); err != nil {
-			return fmt.Errorf("member %s: %w", ph.process.Member.Name, err)
-		}
-	}
-	if err := w.tracer.Do(w.auditBuilt); err != nil {
-		return err
-	}
-	return fault.WorldAudited.Hit()
+	return nil
 }
 
 // restoreObjects makes the kernel objects anew, inside the world.
@@ -233,16 +226,11 @@ func (w *World) gap(d *kobj.Description, detail string) {
 	})
 }
 
-// Release lets every phantom run, all within a moment.
-func (w *World) Release() error {
-	return w.tracer.Do(func() error {
-		w.Released = time.Now()
-		var errs []error
-		for _, ph := range w.phantoms {
-			errs = append(errs, ph.release(), fault.PhantomReleased.Hit())
-		}
-		return errors.Join(errs...)
-	})
+// End kills every process of the world at once. It may be called by another
+// goroutine than the world's owner, until Close begins.
+func (w *World) End() error {
+	w.closing.Store(true)
+	return w.init.Kill()
 }
 
 // Init is the world's first process, through which commands are started.
@@ -278,6 +266,7 @@ func (w *World) Close() error {
 	if w.calls != nil {
 		w.calls.Close()
 	}
+	w.closeFDs()
 	for _, fd := range w.memory {
 		_ = fd.Close()
 	}

@@ -33,6 +33,8 @@ type Xattr struct {
 type FSInfo struct {
 	Magic uint32 // f_type
 	Avail int64  // bytes that an unprivileged user could still allocate
+	Total int64  // bytes; 0 for a tmpfs without a limit
+	Used  int64  // bytes
 }
 
 func fileInfo(st *unix.Stat_t) FileInfo {
@@ -223,7 +225,11 @@ func SyncFS(fd FD) error {
 func Statfs(path string) (FSInfo, error) {
 	var st unix.Statfs_t
 	err := restart("statfs", func() error { return unix.Statfs(path, &st) })
-	return FSInfo{Magic: uint32(st.Type), Avail: int64(st.Bavail) * int64(st.Bsize)}, err
+	block := int64(st.Bsize)
+	return FSInfo{
+		Magic: uint32(st.Type), Avail: int64(st.Bavail) * block,
+		Total: int64(st.Blocks) * block, Used: int64(st.Blocks-st.Bfree) * block,
+	}, err
 }
 
 // SetTimes sets access and modification time of path itself, also when it is

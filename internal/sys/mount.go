@@ -3,7 +3,9 @@
 package sys
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -27,14 +29,46 @@ func CloneMount(path string, flags uint) (FD, error) {
 
 // OpenFrozen opens the file at path through a read-only mount of its own. Who
 // comes to the file by the descriptor, or by a program that was started from
-// it, can change nothing of it, its mode included.
+// it, can change nothing of it, its mode included. Where the file is on a mount
+// of another namespace, it opens a copy in memory.
 func OpenFrozen(path string) (FD, error) {
 	mount, err := CloneMount(path, 0)
+	if errors.Is(err, unix.EINVAL) {
+		return copyInMemory(path)
+	}
 	if err != nil {
 		return -1, err
 	}
 	defer mount.Close()
 	fd, err := unix.Open(fmt.Sprintf("/proc/thread-self/fd/%d", mount), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	return FD(fd), os.NewSyscallError("open", err)
+}
+
+// copyInMemory copies a file into memory that can be executed, and opens it for
+// reading. See memfd_create(2).
+func copyInMemory(path string) (FD, error) {
+	from, err := os.Open(path)
+	if err != nil {
+		return -1, err
+	}
+	defer from.Close()
+	n, err := unix.MemfdCreate("program", unix.MFD_CLOEXEC)
+	if err != nil {
+		return -1, os.NewSyscallError("memfd_create", err)
+	}
+	to := os.NewFile(uintptr(n), path)
+	defer to.Close()
+	if _, err := io.Copy(to, from); err != nil {
+		return -1, err
+	}
+	// A program cannot be started from a file that is open for writing.
+	fd, err := unix.Open(fmt.Sprintf("/proc/thread-self/fd/%d", n), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	return FD(fd), os.NewSyscallError("open", err)
+}
+
+// OpenDir opens a directory to refer to it, not to read it.
+func OpenDir(path string) (FD, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	return FD(fd), os.NewSyscallError("open", err)
 }
 

@@ -32,16 +32,28 @@ func KeepFromChildren() error {
 // SameFile reports whether fd1 of pid1 and fd2 of pid2 are one open file
 // description, so that a single offset and set of flags serve both. See kcmp(2).
 func SameFile(pid1, fd1, pid2, fd2 int) (bool, error) {
+	order, err := CompareFile(pid1, fd1, pid2, fd2)
+	return err == nil && order == 0, err
+}
+
+// CompareFile orders open file descriptions, in a way that is fixed until the
+// next boot: it returns -1, 0 or 1. See kcmp(2).
+func CompareFile(pid1, fd1, pid2, fd2 int) (int, error) {
 	const kcmpFile = 0 // KCMP_FILE, include/uapi/linux/kcmp.h
 	r, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(pid1), uintptr(pid2), kcmpFile, uintptr(fd1), uintptr(fd2), 0)
-	switch errno {
-	case 0:
-		return r == 0, nil
-	case unix.ENOSYS:
-		return false, fmt.Errorf("kcmp: %w", ErrNotSupported)
-	default:
-		return false, os.NewSyscallError("kcmp", errno)
+	switch {
+	case errno == unix.ENOSYS:
+		return 0, fmt.Errorf("kcmp: %w", ErrNotSupported)
+	case errno != 0:
+		return 0, os.NewSyscallError("kcmp", errno)
+	case r == 0:
+		return 0, nil
+	case r == 1:
+		return -1, nil
+	case r == 2:
+		return 1, nil
 	}
+	return 0, fmt.Errorf("kcmp finds no order, %d", r)
 }
 
 // PidfdOpen returns a descriptor of process pid. See pidfd_open(2).
@@ -92,16 +104,17 @@ func Nanosleep(ns int64) {
 	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
 }
 
-// Realtime gives the calling thread SCHED_FIFO priority prio, or SCHED_OTHER
-// when prio is 0. See sched_setscheduler(2).
-func Realtime(prio int) error {
+// Realtime gives thread tid, or the calling thread when tid is 0, SCHED_FIFO
+// priority prio, or SCHED_OTHER when prio is 0. Children do not inherit it.
+// See sched_setscheduler(2).
+func Realtime(tid, prio int) error {
 	const fifo, other = 1 | 0x40000000, 0 // SCHED_FIFO | SCHED_RESET_ON_FORK
 	policy := uintptr(fifo)
 	if prio == 0 {
 		policy = other
 	}
 	param := int32(prio)
-	_, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, 0, policy, uintptr(unsafe.Pointer(&param)))
+	_, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, uintptr(tid), policy, uintptr(unsafe.Pointer(&param)))
 	if errno != 0 {
 		return os.NewSyscallError("sched_setscheduler", errno)
 	}
@@ -173,6 +186,18 @@ func MultipathSequence(fd FD) (written, received uint64, err error) {
 		return 0, 0, os.NewSyscallError("getsockopt mptcp_info", errno)
 	}
 	return binary.NativeEndian.Uint64(info[16:]), binary.NativeEndian.Uint64(info[32:]), nil
+}
+
+// TCPInfo reads what the kernel tells of a connection, tcp(7), without an
+// allocation: there may be thousands of them.
+func TCPInfo(fd FD, info *unix.TCPInfo) error {
+	size := uint32(unsafe.Sizeof(*info))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return os.NewSyscallError("getsockopt tcp_info", errno)
+	}
+	return nil
 }
 
 // Clocks returns CLOCK_MONOTONIC and CLOCK_BOOTTIME.

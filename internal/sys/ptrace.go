@@ -44,9 +44,15 @@ func ptrace(name string, req, tid int, addr, data uintptr) error {
 	return nil
 }
 
-// Seize makes the calling thread the tracer of tid without stopping it.
+// Seize makes the calling thread the tracer of tid without stopping it. While
+// tid's process is in execve(2) it blocks. That must not hold up Go's runtime:
+// it may be another goroutine that the execve waits for.
 func Seize(tid, options int) error {
-	return ptrace("ptrace seize", unix.PTRACE_SEIZE, tid, 0, uintptr(options))
+	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(tid), 0, uintptr(options), 0, 0)
+	if errno != 0 {
+		return os.NewSyscallError("ptrace seize", errno)
+	}
+	return nil
 }
 
 // SetOptions replaces the ptrace options of a stopped tracee.
@@ -222,6 +228,26 @@ func WaitStop(tid int) (got int, ws syscall.WaitStatus, err error) {
 		return got, ws, nil
 	}
 	return TryWait(tid)
+}
+
+// Dead reports whether tid has ended and was not waited for. It takes nothing
+// away, see waitid(2), WNOWAIT. The error is ECHILD for what is no child or
+// tracee of this process.
+func Dead(tid int) (bool, error) {
+	const exited, killed, dumped = 1, 2, 3 // CLD_*, include/uapi/asm-generic/siginfo.h
+	for {
+		var info SigInfo
+		_, _, errno := unix.Syscall6(unix.SYS_WAITID, unix.P_PID, uintptr(tid), uintptr(unsafe.Pointer(&info)),
+			unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|unix.WALL, 0, 0)
+		switch errno {
+		case unix.EINTR:
+			continue
+		case 0:
+			code := *(*int32)(unsafe.Pointer(&info[8]))
+			return info.Signo() != 0 && (code == exited || code == killed || code == dumped), nil
+		}
+		return false, os.NewSyscallError("waitid", errno)
+	}
 }
 
 // Listen leaves a tracee in its job-control stop, until SIGCONT wakes it.

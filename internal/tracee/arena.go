@@ -41,16 +41,20 @@ func places() (out []Addr) {
 // reports whether there was one. It must not be called while another agent
 // holds the process.
 func Sweep(pid int) (found bool, err error) {
-	for range arenaTries {
-		if !Left(pid) {
-			return found, err
+	vmas, err := procfs.Maps(pid)
+	if err != nil {
+		return false, err
+	}
+	for _, at := range places() {
+		if !ours(vmas, at) {
+			continue
 		}
 		found = true
 		o, err := Open(pid)
 		if err != nil {
 			return true, err
 		}
-		o.astray = true // for all that is known
+		o.arena, o.astray = at, true // for all that is known
 		if err := errors.Join(o.Remove(), o.Close()); err != nil {
 			return true, err
 		}

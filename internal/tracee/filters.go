@@ -46,6 +46,8 @@ func (o *Origin) injected() []named {
 		{"close_range", emptyTable},
 		{"sigaltstack", askStack(data)},
 		{"prctl(PR_GET_TID_ADDRESS)", askClearTID(data)},
+		{"prctl(PR_GET_PDEATHSIG)", askDeathSignal(data)},
+		{"prctl(PR_GET_CHILD_SUBREAPER)", Sys(unix.SYS_PRCTL, unix.PR_GET_CHILD_SUBREAPER, data)},
 		{"getitimer", Sys(unix.SYS_GETITIMER, 0, data)},
 		{"timer_gettime", Sys(unix.SYS_TIMER_GETTIME, 0, data)},
 		{"wait4", reapAny},

@@ -23,6 +23,8 @@ const (
 	// frameSize bounds a frame with the largest xstate known (AMX: 11 KiB).
 	frameSize = 16 << 10
 
+	// minXState is the legacy area and the header of the extended state.
+	minXState    = 512 + 64
 	swBytes      = 464        // fpx_sw_bytes inside the legacy area
 	xstateMagic1 = 0x46505853 // FP_XSTATE_MAGIC1
 	xstateMagic2 = 0x46505845 // FP_XSTATE_MAGIC2

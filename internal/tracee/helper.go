@@ -25,6 +25,9 @@ func (o *Origin) makeHelper() error {
 	calls := []Call{o.helperCall()}
 	tid, err := o.onLead(calls, o.arena+slotThread)
 	o.helper = tid // even if something failed after its birth
+	if tid != 0 {
+		o.wards.add(tid)
+	}
 	if err != nil {
 		return fmt.Errorf("make helper in pid %d: %w", o.PID, err)
 	}
@@ -34,6 +37,7 @@ func (o *Origin) makeHelper() error {
 	if tid == 0 {
 		return fmt.Errorf("make helper in pid %d: clone made no traced thread", o.PID)
 	}
+	o.helper = tid // from here on Remove must end it
 	if err := waitHalt(tid, time.Now().Add(prepareTimeout)); err != nil {
 		return fmt.Errorf("make helper in pid %d: %w", o.PID, err)
 	}
@@ -46,6 +50,10 @@ func (o *Origin) makeHelper() error {
 	if err := sys.GetRegs(tid, &o.base); err != nil {
 		return err
 	}
+	// Not with the lead's real-time priority, which worlds would inherit.
+	if err := sys.Ordinary(tid); err != nil {
+		return err
+	}
 	// So the helper and every clone of it hold no reference to production's files.
 	if _, err := o.Helper(emptyTable); err != nil {
 		return fmt.Errorf("empty the helper's descriptors: %w", err)
@@ -55,6 +63,11 @@ func (o *Origin) makeHelper() error {
 
 // Helper makes one system call in the helper thread and returns its result.
 func (o *Origin) Helper(c Call) (int64, error) {
+	return o.HelperUntil(time.Now().Add(prepareTimeout), c)
+}
+
+// HelperUntil is Helper with a deadline. When that passes the call goes on.
+func (o *Origin) HelperUntil(deadline time.Time, c Call) (int64, error) {
 	if err := o.permit(o.helper, c); err != nil {
 		return 0, err
 	}
@@ -63,7 +76,7 @@ func (o *Origin) Helper(c Call) (int64, error) {
 	if err := sys.SetRegs(o.helper, &regs); err != nil {
 		return 0, err
 	}
-	if _, err := o.step(o.helper); err != nil {
+	if _, err := o.step(o.helper, deadline); err != nil {
 		return 0, err
 	}
 	if err := sys.GetRegs(o.helper, &regs); err != nil {
@@ -73,5 +86,21 @@ func (o *Origin) Helper(c Call) (int64, error) {
 	return c.Ret, c.Err()
 }
 
+// Hurry gives the helper real-time priority where that is allowed, for the time
+// in which production waits for it. The seed does not inherit it.
+func (o *Origin) Hurry(prio int) { _ = sys.Urgent(o.helper, prio) }
+
+// Calm takes it away again.
+func (o *Origin) Calm() error {
+	if err := sys.Ordinary(o.helper); err != nil && !isGone(err) {
+		return err
+	}
+	return nil
+}
+
 // Data returns the part of the arena where injected calls may leave results.
 func (o *Origin) Data() Addr { return o.arena + slotData }
+
+// endTimeout bounds the wait for the helper's end. Nothing waits for it but
+// the agent, and it may be long on a busy machine.
+const endTimeout = 10 * time.Second

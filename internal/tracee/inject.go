@@ -5,6 +5,7 @@ package tracee
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/fault"
@@ -13,10 +14,12 @@ import (
 
 // hold seizes and stops one thread. The caller lets it go.
 func (o *Origin) hold(tid int) error {
-	if err := sys.Seize(tid, sys.OptSysGood|sys.OptClone); err != nil {
-		if isGone(err) {
-			return fmt.Errorf("seize tid %d: %w", tid, ErrGone)
-		}
+	defer o.wards.widen()()
+	o.stranded = slices.DeleteFunc(o.stranded, detachStopped)
+	if slices.Contains(o.stranded, tid) {
+		return errors.New(o.asleep(tid))
+	}
+	if err := o.seize(tid, sys.OptSysGood); err != nil {
 		return fmt.Errorf("seize tid %d: %w", tid, err)
 	}
 	if err := fault.ThreadSeized.Hit(); err != nil {
@@ -25,7 +28,11 @@ func (o *Origin) hold(tid int) error {
 	if err := sys.Interrupt(tid); err != nil {
 		return fmt.Errorf("interrupt tid %d: %w", tid, err)
 	}
-	if err := waitHalt(tid, time.Now().Add(prepareTimeout)); err != nil {
+	err := waitHalt(tid, time.Now().Add(prepareTimeout))
+	if errors.Is(err, ErrBudget) {
+		return errors.New(o.asleep(tid))
+	}
+	if err != nil {
 		return err
 	}
 	return fault.ThreadHeld.Hit()
@@ -51,6 +58,9 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	if err != nil {
 		return 0, err
 	}
+	if n < minXState {
+		return 0, fmt.Errorf("the processor state of tid %d has %d bytes", tid, n)
+	}
 	o.xstate = n
 	mask, err := sys.GetSigmask(tid)
 	if err != nil {
@@ -64,7 +74,13 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	}
 	// The stop may come from job control, and PTRACE_SETREGS does not clear
 	// the restart of an interrupted call by itself: callRegs does.
+	was := o.astray
 	o.astray = true
+	defer func() {
+		if errors.Is(err, ErrGone) {
+			o.astray = false // who has ended does not come back
+		}
+	}()
 	for i := range calls {
 		regs := callRegs(saved, o.gadgets.Syscall, frame, calls[i])
 		if err := sys.SetRegs(tid, &regs); err != nil {
@@ -82,7 +98,7 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 				return child, err
 			}
 		}
-		made, err := o.step(tid)
+		made, err := o.step(tid, time.Now().Add(prepareTimeout))
 		if err != nil {
 			return child, err
 		}
@@ -103,13 +119,16 @@ func (o *Origin) inject(tid int, frame Addr, calls []Call) (child int, err error
 	if err := sys.SetRegs(tid, &saved); err != nil {
 		return child, err
 	}
-	o.astray = false
+	o.astray = was
 	return child, fault.RegsRestored.Hit()
 }
 
 // step lets a thread run through one system call, to its exit.
-func (o *Origin) step(tid int) (child int, err error) {
-	deadline := time.Now().Add(prepareTimeout)
+func (o *Origin) step(tid int, deadline time.Time) (child int, err error) {
+	defer o.wards.widen()()
+	if !o.until.IsZero() && o.until.Before(deadline) {
+		deadline = o.until
+	}
 	for _, at := range []fault.Point{fault.CallEntered, fault.CallMade} {
 		if err := sys.ContSyscall(tid); err != nil {
 			return child, err
@@ -135,6 +154,10 @@ func (o *Origin) onLead(calls []Call, frame Addr) (child int, err error) {
 		return 0, errors.Join(err, o.letGo(o.PID))
 	}
 	defer func() { err = errors.Join(err, o.letGo(o.PID)) }()
+	// Not before it has stopped: what it made on its way would be ours too.
+	if err := sys.SetOptions(o.PID, sys.OptSysGood|sys.OptClone); err != nil {
+		return 0, err
+	}
 	if frame != o.stackFrame {
 		return o.inject(o.PID, frame, calls)
 	}
@@ -156,22 +179,15 @@ func (o *Origin) onLead(calls []Call, frame Addr) (child int, err error) {
 }
 
 // letGo detaches from a thread. ptrace answers ESRCH both for a thread that has
-// ended and for one that is not stopped, which an error path may leave behind:
-// then it is stopped first.
+// ended and for one that is not stopped, which an error path may leave behind.
 func (o *Origin) letGo(tid int) error {
 	err := detach(tid)
 	if isGone(err) {
-		if ierr := sys.Interrupt(tid); isGone(ierr) {
-			return nil
-		}
-		if err = waitHalt(tid, time.Now().Add(prepareTimeout)); errors.Is(err, ErrGone) {
-			return nil
-		}
-		if err == nil {
-			err = detach(tid)
-		}
+		o.late = append(o.late, tid)
+		o.ReleaseLate()
+		return nil
 	}
-	if err != nil && !isGone(err) {
+	if err != nil {
 		return fmt.Errorf("detach tid %d: %w", tid, err)
 	}
 	return fault.ThreadLetGo.Hit()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,8 +40,9 @@ const (
 const helperOptions = sys.OptSysGood | sys.OptClone | sys.OptFork | sys.OptVfork
 
 // prepareTimeout bounds each wait for a single thread before the pause, while
-// the rest of the process runs.
-const prepareTimeout = 500 * time.Millisecond
+// the rest of the process runs. Such a thread has no processor, or is in
+// uninterruptible sleep: it is not pilot that holds it.
+const prepareTimeout = 5 * time.Second
 
 // A Thread is the captured state of one stopped production thread.
 type Thread struct {
@@ -63,6 +65,7 @@ type Origin struct {
 	// inherited is set when the arena is that of an agent which died.
 	inherited bool
 	filtered  bool // it has seccomp filters
+	armed     bool // the helper is at the gate of the clone
 	helper    int  // tid, 0 when there is none
 	base      sys.Regs
 	xstate    int // bytes of the extended state, the same for every thread
@@ -70,6 +73,15 @@ type Origin struct {
 
 	// stopped lists the threads that hold a stop, or are asked for one.
 	stopped []int
+	met     map[int]bool // those in stopped, and those that have ended since
+	until   time.Time    // bounds injected calls in the pause; zero outside of it
+	late    []int        // threads that Release could not let go
+	// stranded lists threads that were seized and did not stop in time.
+	stranded []int
+	wards    *wards
+	// Halted is set when job control had stopped the process before the pause, as
+	// SIGSTOP does. It stays so: the kernel stops it again when it is let go.
+	Halted bool
 	// Shared are the signals pending for the process as a whole.
 	Shared []sys.SigInfo
 
@@ -94,6 +106,7 @@ func Open(pid int) (*Origin, error) {
 		_ = mem.Close()
 		return nil, fmt.Errorf("pid %d: %w", pid, err)
 	}
+	o.wards = watch(pid)
 	return o, nil
 }
 
@@ -101,6 +114,9 @@ func (o *Origin) survey() error {
 	vmas, err := procfs.Maps(o.PID)
 	if err != nil {
 		return err
+	}
+	if len(vmas) == 0 {
+		return ErrGone // it is about to end
 	}
 	if o.gadgets, err = findGadgets(o.mem, vmas); err != nil {
 		return err
@@ -127,7 +143,11 @@ func (o *Origin) survey() error {
 }
 
 // Close forgets the origin. It must have been released.
-func (o *Origin) Close() error { return o.mem.Close() }
+func (o *Origin) Close() error {
+	o.stranded = slices.DeleteFunc(o.stranded, detachStopped)
+	o.wards.close()
+	return o.mem.Close()
+}
 
 // Read fills buf from the origin's memory at addr.
 func (o *Origin) Read(addr Addr, buf []byte) error { return readMem(o.mem, addr, buf) }

@@ -27,20 +27,24 @@ func (o *Origin) interruptNew() (found int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("list threads of pid %d: %w", o.PID, err)
 	}
+	if o.met == nil {
+		o.met = make(map[int]bool, len(tids))
+	}
 	for _, tid := range tids {
-		if tid == o.helper || slices.Contains(o.stopped, tid) {
+		if tid == o.helper || o.met[tid] {
 			continue
 		}
-		err := sys.Seize(tid, sys.OptSysGood)
+		err := o.seize(tid, sys.OptSysGood)
 		if err == nil {
 			o.stopped = append(o.stopped, tid)
+			o.met[tid] = true
 			found++
 			err = sys.Interrupt(tid)
 		}
 		if err == nil {
 			err = fault.ThreadInterrupted.Hit()
 		}
-		if err != nil && !isGone(err) {
+		if err != nil && !isGone(err) && !errors.Is(err, ErrGone) {
 			return found, fmt.Errorf("stop tid %d: %w", tid, err)
 		}
 	}
@@ -49,10 +53,11 @@ func (o *Origin) interruptNew() (found int, err error) {
 
 // WaitStopped returns when no thread of the origin can run. A thread that is
 // born while its process is being stopped is met by the next look at the list.
-func (o *Origin) WaitStopped(deadline time.Time) error {
+func (o *Origin) WaitStopped(limit Limit) error {
+	o.until = limit.At()
 	for waited := 0; ; {
 		for ; waited < len(o.stopped); waited++ {
-			err := waitHalt(o.stopped[waited], deadline)
+			err := o.waitStopped(o.stopped[waited], limit)
 			if errors.Is(err, ErrGone) {
 				o.stopped = slices.Delete(o.stopped, waited, waited+1)
 				waited--
@@ -61,6 +66,9 @@ func (o *Origin) WaitStopped(deadline time.Time) error {
 			if err != nil {
 				return fmt.Errorf("stop pid %d: %w", o.PID, err)
 			}
+		}
+		if err := limit.Err(); err != nil {
+			return fmt.Errorf("stop pid %d, which has %d threads by now: %w", o.PID, len(o.stopped), err)
 		}
 		found, err := o.interruptNew()
 		if err != nil {
@@ -72,11 +80,32 @@ func (o *Origin) WaitStopped(deadline time.Time) error {
 	}
 }
 
+// stopLook is how long one thread is waited for before the limit is looked at.
+const stopLook = 2 * time.Millisecond
+
+func (o *Origin) waitStopped(tid int, limit Limit) error {
+	for {
+		stop, err := halt(tid, time.Now().Add(stopLook))
+		if err == nil && stop.Kind == StopGroup {
+			o.Halted = true
+		}
+		if !errors.Is(err, ErrBudget) {
+			return err
+		}
+		if err := limit.Err(); err != nil {
+			return fmt.Errorf("%s: %w", o.asleep(tid), err)
+		}
+	}
+}
+
 // Capture reads the state of every stopped thread. The leader comes first.
 // It changes nothing, except that a thread born since Probe is asked now.
-func (o *Origin) Capture() ([]Thread, error) {
+func (o *Origin) Capture(limit Limit) ([]Thread, error) {
 	threads := make([]Thread, 0, len(o.stopped))
 	for _, tid := range o.stopped {
+		if err := limit.Err(); err != nil {
+			return nil, fmt.Errorf("capture pid %d: %d of %d threads: %w", o.PID, len(threads), len(o.stopped), err)
+		}
 		t, err := o.captureThread(tid)
 		if err != nil {
 			return nil, fmt.Errorf("capture tid %d: %w", tid, err)
@@ -133,29 +162,14 @@ func (o *Origin) captureThread(tid int) (t Thread, err error) {
 	return t, nil
 }
 
-// Release lets every stopped thread go. It goes on past errors, since a thread
-// that is left stopped is the worst outcome.
-func (o *Origin) Release() error {
-	var errs []error
-	for _, tid := range o.stopped {
-		if err := o.letGo(tid); err != nil {
-			errs = append(errs, err)
-		}
-		if err := fault.ThreadReleased.Hit(); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	o.stopped = o.stopped[:0]
-	return errors.Join(errs...)
-}
-
 // Stopped returns how many threads are stopped now.
 func (o *Origin) Stopped() int { return len(o.stopped) }
 
 func (o *Origin) seedCall() Call { return Sys(unix.SYS_CLONE, 0, uint64(o.arena+slotSeed)) }
 
-// ArmFork brings the helper to the gate of clone, so that in the pause one
-// request suffices. exit_signal is 0: the origin's own waits never see the child.
+// ArmFork brings the helper to the gate of clone, so that one request suffices
+// then, and the clones of all origins begin together. exit_signal is 0: the
+// origin's own waits never see the child.
 func (o *Origin) ArmFork() error {
 	call := o.seedCall()
 	if err := o.permit(o.helper, call); err != nil {
@@ -171,11 +185,16 @@ func (o *Origin) ArmFork() error {
 	if _, err := waitSyscall(o.helper, time.Now().Add(prepareTimeout)); err != nil {
 		return err
 	}
+	o.armed = true
 	return fault.ForkArmed.Hit()
 }
 
-// DisarmFork takes the helper away from the gate without a clone.
+// DisarmFork takes the helper away from the gate, if it is there, without a clone.
 func (o *Origin) DisarmFork() error {
+	if !o.armed {
+		return nil
+	}
+	o.armed = false
 	var regs sys.Regs
 	if err := sys.GetRegs(o.helper, &regs); err != nil {
 		return err
@@ -195,6 +214,7 @@ func (o *Origin) DisarmFork() error {
 
 // StartFork opens the gate. Several origins fork at once.
 func (o *Origin) StartFork() error {
+	o.armed = false
 	if err := sys.ContSyscall(o.helper); err != nil {
 		return err
 	}
@@ -202,11 +222,16 @@ func (o *Origin) StartFork() error {
 	return fault.ForkStarted.Hit()
 }
 
+// Forking reports whether a clone was begun that FinishFork has not seen the end of.
+func (o *Origin) Forking() bool { return o.forking }
+
 // FinishFork waits for the clone and returns it: the seed, stopped, bound to
 // die with the tracer.
 func (o *Origin) FinishFork(deadline time.Time) (*Puppet, error) {
 	pid, err := waitSyscall(o.helper, deadline)
-	o.unborn = pid
+	if pid != 0 {
+		o.unborn = pid
+	}
 	if err != nil {
 		return nil, fmt.Errorf("fork pid %d: %w", o.PID, err)
 	}
@@ -216,7 +241,11 @@ func (o *Origin) FinishFork(deadline time.Time) (*Puppet, error) {
 		if err := sys.GetRegs(o.helper, &regs); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("fork pid %d: %w", o.PID, Call{Ret: int64(regs.Rax)}.Err())
+		if err := (Call{Ret: int64(regs.Rax)}).Err(); err != nil {
+			return nil, fmt.Errorf("fork pid %d: %w", o.PID, err)
+		}
+		pid = int(regs.Rax) // an earlier wait, that ran out of time, saw the event
+		o.unborn = pid
 	}
 	if err := fault.SeedBorn.Hit(); err != nil {
 		return nil, err
@@ -243,6 +272,9 @@ func (o *Origin) Reap(pid int) error {
 	if err != nil {
 		return err
 	}
-	_, err = o.Helper(Sys(unix.SYS_WAIT4, uint64(number), 0, unix.WALL|unix.WNOTHREAD, 0))
+	_, err = o.HelperUntil(time.Now().Add(endTimeout), Sys(unix.SYS_WAIT4, uint64(number), 0, unix.WALL|unix.WNOTHREAD, 0))
+	if err != nil && o.Fate(isGone(err) || errors.Is(err, ErrGone)) != nil {
+		return nil
+	}
 	return err
 }

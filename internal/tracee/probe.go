@@ -3,6 +3,7 @@
 package tracee
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -16,9 +17,11 @@ import (
 type ThreadProbe struct {
 	AltStack [24]byte // stack_t
 	ClearTID uint64   // address cleared and woken at the thread's end
-	fsBase   uint64   // the thread's TLS: tells a reused tid
-	nr       uint64   // the call that it was in
-	rip      uint64
+	// DeathSignal is sent to the process when its parent ends, prctl(2).
+	DeathSignal uint32
+	fsBase      uint64 // the thread's TLS: tells a reused tid
+	nr          uint64 // the call that it was in
+	rip         uint64
 }
 
 // Probe asks every thread, one at a time, for what only it knows. The other
@@ -51,6 +54,9 @@ func (o *Origin) Probe() error {
 
 func askStack(data uint64) Call { return Sys(unix.SYS_SIGALTSTACK, 0, data) }
 
+// askDeathSignal wants the signal that prctl(2) PR_SET_PDEATHSIG has set.
+func askDeathSignal(data uint64) Call { return Sys(unix.SYS_PRCTL, unix.PR_GET_PDEATHSIG, data+32) }
+
 func askClearTID(data uint64) Call {
 	const prGetTIDAddress = 40 // include/uapi/linux/prctl.h
 	return Sys(unix.SYS_PRCTL, prGetTIDAddress, data+24)
@@ -62,7 +68,7 @@ func (o *Origin) probeStopped(tid int) error {
 		return err
 	}
 	data := o.Data()
-	calls := []Call{askStack(uint64(data)), askClearTID(uint64(data))}
+	calls := []Call{askStack(uint64(data)), askClearTID(uint64(data)), askDeathSignal(uint64(data))}
 	if _, err := o.inject(tid, o.arena+slotThread, calls); err != nil {
 		return err
 	}
@@ -71,15 +77,14 @@ func (o *Origin) probeStopped(tid int) error {
 			return err
 		}
 	}
-	var buf [32]byte
+	var buf [36]byte
 	if err := readMem(o.mem, data, buf[:]); err != nil {
 		return err
 	}
 	p := ThreadProbe{fsBase: regs.Fs_base, nr: regs.Orig_rax, rip: regs.Rip}
 	copy(p.AltStack[:], buf[:24])
-	for i, b := range buf[24:] {
-		p.ClearTID |= uint64(b) << (8 * i)
-	}
+	p.ClearTID = binary.LittleEndian.Uint64(buf[24:])
+	p.DeathSignal = binary.LittleEndian.Uint32(buf[32:])
 	o.probes[tid] = p
 	return nil
 }

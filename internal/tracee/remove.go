@@ -18,16 +18,25 @@ import (
 //
 // Whatever failed before, the arena is unmapped only when no thread needs it
 // any more: otherwise it stays, which harms nobody, and Remove says so. A
-// process that has ended needs no undoing.
+// process that has ended, or runs another program, needs no undoing.
 func (o *Origin) Remove() (err error) {
 	defer func() {
-		if err != nil && o.Ended() {
-			err = nil
+		if err != nil && o.Fate(isGone(err) || errors.Is(err, ErrGone)) != nil {
+			err = nil // what was to be undone is gone
 		}
 	}()
+	if o.Replaced() {
+		return nil // the arena and the helper went with the old program
+	}
 	var errs []error
 	if o.helper != 0 {
-		errs = append(errs, o.dropClone(), o.endHelper(), fault.HelperEnded.Hit())
+		if err := o.dropClone(); err != nil {
+			// Left alone, the helper collects the clone when its tracer has
+			// gone, and needs the arena for that.
+			o.helper, o.arena = 0, 0
+			return err
+		}
+		errs = append(errs, o.endHelper(), fault.HelperEnded.Hit())
 	}
 	if o.arena != 0 {
 		errs = append(errs, o.unmapArena(), fault.ArenaUnmapped.Hit())

@@ -71,28 +71,38 @@ func classify(ws syscall.WaitStatus) (Stop, error) {
 }
 
 // waitHalt waits until tid has obeyed an interrupt. Signals that arrive first
-// are passed on: their handler's frame is then part of the stopped state.
+// are passed on: their handler's frame is then part of the stopped state. Any
+// other stop takes the interrupt away (ptrace_stop, JOBCTL_TRAP_STOP), so it is
+// asked for again.
 func waitHalt(tid int, deadline time.Time) error {
+	_, err := halt(tid, deadline)
+	return err
+}
+
+// halt is waitHalt, and returns the stop: job control may have been first.
+func halt(tid int, deadline time.Time) (Stop, error) {
 	for {
 		stop, err := wait(tid, deadline)
 		if err != nil {
-			return err
+			return stop, err
 		}
 		switch stop.Kind {
 		case StopInterrupt, StopGroup:
-			return nil
+			return stop, nil
 		case StopExited:
-			return fmt.Errorf("tid %d: %w", tid, ErrGone)
+			return stop, fmt.Errorf("tid %d: %w", tid, ErrGone)
 		case StopSignal:
 			if err := fault.SignalSeen.Hit(); err != nil {
-				return err
+				return stop, err
 			}
-			err = sys.Cont(tid, stop.Signal)
 		default:
-			err = sys.Cont(tid, 0)
+			stop.Signal = 0
+		}
+		if err = sys.Interrupt(tid); err == nil {
+			err = sys.Cont(tid, stop.Signal)
 		}
 		if err != nil && !isGone(err) {
-			return err
+			return stop, err
 		}
 	}
 }

@@ -23,7 +23,7 @@ func action(o model.Observation) []model.Finding {
 		f.Message = "the action did not end"
 		if refused(o) {
 			f.Message = "the action was not waited for"
-		} else if o.Spec.Timeout > 0 {
+		} else if o.Spec.Timeout > 0 && o.Trial.Ended == "" {
 			f.Message = fmt.Sprintf("the action did not end within %s", o.Spec.Timeout)
 		}
 	case a.OK():

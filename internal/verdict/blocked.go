@@ -32,8 +32,11 @@ func blocked(o model.Observation) []model.Finding {
 			continue
 		}
 		f := blockedFinding(a)
-		if background(control, a) {
+		switch {
+		case background(control, a):
 			f.Severity, f.Control = model.Warning, "tried there too"
+		case optional(a):
+			f.Severity = model.Warning
 		}
 		found = append(found, f)
 	}
@@ -45,9 +48,19 @@ func blocked(o model.Observation) []model.Finding {
 func deprived(o model.Observation) bool {
 	control := folded(o.Control)
 	for _, a := range folded(o.Trial) {
-		if a.Denied() && !byCheck(o.Trial, a) && !background(control, a) {
+		if a.Denied() && !byCheck(o.Trial, a) && !background(control, a) && !optional(a) {
 			return true
 		}
+	}
+	return false
+}
+
+// optional tells calls that programs make to see whether they may: they do
+// without where a kernel or a container forbids them, and so they do here.
+func optional(a model.Attempt) bool {
+	switch a.Op {
+	case "add_key", "bpf", "io_uring_setup", "keyctl", "perf_event_open", "request_key", "userfaultfd":
+		return a.By == "seccomp"
 	}
 	return false
 }

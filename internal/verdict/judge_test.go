@@ -216,6 +216,7 @@ var judgements = []struct {
 	{"a forbidden peer in the control", []edit{controlTries(with(outside, func(a *model.Attempt) { a.Answer = model.AnswerRefused }))}, model.Unknown, "unproven peer-refused", "in the control"},
 	{"a call", []edit{tries(model.Attempt{PID: 960, Op: "reboot", By: "seccomp", Answer: "EPERM", Count: 1})}, model.Unknown, "unproven blocked", "pid 960 tried to call reboot"},
 	{"a call with a target", []edit{tries(model.Attempt{Member: "etcd1", PID: 11, Op: "mount", Target: "/x", By: "seccomp", Count: 1})}, model.Unknown, "unproven blocked", "etcd1 tried to call mount on /x"},
+	{"a call that programs try", []edit{tries(model.Attempt{Member: "etcd1", PID: 11, Op: "io_uring_setup", By: "seccomp", Answer: "EPERM", Count: 1})}, model.Pass, "warning blocked", "no member was lost"},
 
 	// Several at once.
 	{"errors outrank", []edit{checks(ok, bad, ok, ok), trial(ends(1, exit(1, 1))), acts(&model.CommandResult{Exit: exit(1, 1)}), control(func(w *model.World) { w.DeadlineHit = true }), trialProcess(tool(exit(1, 1)))},

@@ -19,6 +19,7 @@ import (
 // rules is everything that is judged. Among findings of one severity the order
 // here is the order in the report: what died comes before what followed of it.
 var rules = []func(model.Observation) []model.Finding{
+	endedEarly, // ended.go
 	phantoms,   // phantom.go
 	started,    // started.go
 	blocked,    // blocked.go
@@ -39,6 +40,7 @@ func Judge(o model.Observation) model.Verdict {
 	for _, rule := range rules {
 		v.Findings = append(v.Findings, rule(o)...)
 	}
+	unprove(o, v.Findings)
 	slices.SortStableFunc(v.Findings, func(a, b model.Finding) int {
 		return cmp.Compare(rank(a.Severity), rank(b.Severity))
 	})

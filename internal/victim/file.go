@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -213,5 +214,28 @@ func terminal(string) (step, error) {
 		_, err := fmt.Printf("round %d\n", n)
 		n++
 		return "", err
+	}, nil
+}
+
+// procFile holds a file of /proc that tells of a thread. It notes what it reads.
+func procFile(string) (step, error) {
+	tid := make(chan int)
+	go func() {
+		runtime.LockOSThread()
+		tid <- unix.Gettid()
+		select {}
+	}()
+	f, err := os.Open(fmt.Sprintf("/proc/self/task/%d/comm", <-tid))
+	if err != nil {
+		return nil, err
+	}
+	held = append(held, f)
+	return func() (string, error) {
+		buf := make([]byte, 20)
+		n, err := f.ReadAt(buf, 0)
+		if err == io.EOF {
+			err = nil
+		}
+		return fmt.Sprintf("%q", buf[:n]), err
 	}, nil
 }

@@ -46,7 +46,7 @@ func Launch() {
 		err = unix.Mount("proc", "/proc", "proc", 0, "")
 	}
 	if err == nil && id.Apart {
-		err = apart(os.Args[len(os.Args)-1], id)
+		err = become(os.Args[len(os.Args)-1], id)
 	}
 	if err == nil {
 		err = id.become()
@@ -62,9 +62,9 @@ func Launch() {
 	os.Exit(1)
 }
 
-// apart leaves the test's namespaces. The victim's directory is on a file
+// become leaves the test's namespaces. The victim's directory is on a file
 // system that only it sees.
-func apart(dir string, id Identity) error {
+func become(dir string, id Identity) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS); err != nil {
 		return err
 	}

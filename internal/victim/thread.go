@@ -157,7 +157,7 @@ func (t *thread) loop() error {
 		if got := unix.Gettid(); got != tid {
 			return fmt.Errorf("thread %d was %d", got, tid)
 		}
-		comm, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/comm", tid))
+		comm, err := readTold(fmt.Sprintf("/proc/self/task/%d/comm", tid))
 		if err != nil || strings.TrimSpace(string(comm)) != t.name {
 			return fmt.Errorf("name %q, %w", comm, err)
 		}
@@ -169,6 +169,17 @@ func (t *thread) loop() error {
 			return fmt.Errorf("robust list at %#x (%w), was %p", head, errno, robust)
 		}
 	}
+}
+
+// readTold reads a file of /proc about a thread. One that was open at the cut is
+// empty in the world.
+func readTold(path string) (text []byte, err error) {
+	for range 2 {
+		if text, err = os.ReadFile(path); err != nil || len(text) > 0 {
+			break
+		}
+	}
+	return text, err
 }
 
 func altStack() (stack [3]uint64) {

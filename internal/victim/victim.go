@@ -52,6 +52,7 @@ var kinds = map[string]func(dir string) (step, error){
 	"dirfd":   directory,
 	"locks":   locks,
 	"devices": devices,
+	"proc":    procFile,
 	"tty":     terminal,
 
 	"pipe":        pipe,
@@ -90,6 +91,21 @@ var kinds = map[string]func(dir string) (step, error){
 	"float":   float,
 	"process": process,
 	"member":  member,
+
+	"scheduled":  scheduled,
+	"realtime":   realtime,
+	"locked":     locked,
+	"traits":     traits,
+	"undumpable": undumpable,
+	"capable":    capable,
+	"clocks":     clocks,
+	"timeouts":   timeouts,
+	"rearm":      rearm,
+	"random":     randomness,
+
+	"hungry":  hungry,
+	"writer":  writer,
+	"spinner": spinner,
 
 	"io_uring":    ioUring,
 	"perf_event":  perfEvent,

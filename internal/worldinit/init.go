@@ -112,31 +112,12 @@ func (s *server) receive(out chan<- packet) {
 		if err != nil || n == 0 {
 			return
 		}
-		var p packet
-		if err := json.Unmarshal(buf[:n], &p.req); err != nil {
+		p := packet{files: received(oob[:oobn])}
+		if p.req, err = parseRequest(buf[:n]); err != nil {
 			return
 		}
-		p.files = received(oob[:oobn])
 		out <- p
 	}
-}
-
-func received(oob []byte) (files []*os.File) {
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil
-	}
-	for i := range messages {
-		fds, err := unix.ParseUnixRights(&messages[i])
-		if err != nil {
-			continue
-		}
-		for _, fd := range fds {
-			unix.CloseOnExec(fd)
-			files = append(files, os.NewFile(uintptr(fd), "passed"))
-		}
-	}
-	return files
 }
 
 func (s *server) send(e Event) {

@@ -50,10 +50,10 @@ func build(c Config, layers, binds []layer) error {
 			return fmt.Errorf("layer %s: %w", l.path, err)
 		}
 	}
-	if err := buildDev(nodes); err != nil {
+	if err := c.buildDev(nodes); err != nil {
 		return fmt.Errorf("build /dev: %w", err)
 	}
-	if err := buildRun(); err != nil {
+	if err := c.buildRun(); err != nil {
 		return err
 	}
 	for _, b := range binds {
@@ -165,8 +165,16 @@ func bindReadOnly(f *os.File, path string) error {
 	return attach(mount, path)
 }
 
+// tmpfs mounts an empty file system of the world's own, of bounded size.
+func (c Config) tmpfs(dir string, mode string) error {
+	if c.ScratchSize > 0 {
+		mode += fmt.Sprintf(",size=%d", c.ScratchSize)
+	}
+	return unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, mode)
+}
+
 // buildDev makes a minimal /dev.
-func buildDev(nodes []*os.File) error {
+func (c Config) buildDev(nodes []*os.File) error {
 	const dev = stage + "/dev"
 	if err := unix.Mount("tmpfs", dev, "tmpfs", unix.MS_NOSUID, "mode=755,size=1m"); err != nil {
 		return err
@@ -188,7 +196,7 @@ func buildDev(nodes []*os.File) error {
 	if err := unix.Mount("devpts", dev+"/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620"); err != nil {
 		return fmt.Errorf("pts: %w", err)
 	}
-	if err := unix.Mount("tmpfs", dev+"/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
+	if err := c.tmpfs(dev+"/shm", "mode=1777"); err != nil {
 		return fmt.Errorf("shm: %w", err)
 	}
 	if err := unix.Mount("mqueue", dev+"/mqueue", "mqueue", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil && !errors.Is(err, unix.ENODEV) {
@@ -207,12 +215,12 @@ func buildDev(nodes []*os.File) error {
 
 // buildRun gives the world an empty /run: the host's holds the sockets and the
 // state of running programs.
-func buildRun() error {
+func (c Config) buildRun() error {
 	for _, dir := range []string{"/run", "/var/run"} {
 		if fi, err := os.Lstat(stage + dir); err != nil || !fi.IsDir() {
 			continue // often a symbolic link to the other
 		}
-		if err := unix.Mount("tmpfs", stage+dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
+		if err := c.tmpfs(stage+dir, "mode=755"); err != nil {
 			return fmt.Errorf("hide %s: %w", dir, err)
 		}
 	}

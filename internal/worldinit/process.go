@@ -25,6 +25,9 @@ type Process struct {
 	self *os.Process // cmd's, or who was made of it: see startWithin
 	conn *net.UnixConn
 	talk talk
+	// upper has the upper layer of each of layers, by its number.
+	upper  *os.File
+	layers []string
 
 	// Events tells what happens to the processes that commands start. It is
 	// closed when the init ends. It must be read.
@@ -40,8 +43,9 @@ type Process struct {
 }
 
 // Start makes the namespaces of a world, with its init inside, and builds the
-// world's view as c says.
-func Start(c Config) (*Process, error) {
+// world's view as c says. confine, if not nil, gets the init's pid before it
+// does anything: what it starts inherits the bounds.
+func Start(c Config, confine func(pid int) error) (*Process, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
@@ -57,7 +61,7 @@ func Start(c Config) (*Process, error) {
 	if err := sys.KeepFromChildren(); err != nil {
 		return nil, err
 	}
-	view, err := newView(c.Scratch)
+	view, err := newView(c.ScratchSize)
 	if err != nil {
 		return nil, fmt.Errorf("prepare world: %w", err)
 	}
@@ -68,6 +72,7 @@ func Start(c Config) (*Process, error) {
 	// /proc/1/exe leads root of the world to pilot's program, by its mount.
 	self, err := sys.OpenFrozen("/proc/self/exe")
 	if err != nil {
+		_ = view.upper.Close()
 		return nil, fmt.Errorf("open pilot's program: %w", err)
 	}
 	defer self.Close()
@@ -76,14 +81,21 @@ func Start(c Config) (*Process, error) {
 		Events: make(chan Event, 256),
 		answer: make(chan answer, 1),
 		Bare:   view.bare,
+		upper:  view.upper, layers: view.paths,
 	}
 	p.cmd = initCommand(self, c.Label, theirs, &p.talk)
 	if err := p.start(c); err != nil {
 		_ = conn.Close()
+		_ = view.upper.Close()
 		return nil, fmt.Errorf("start world init: %w", err)
 	}
 	go p.receive()
-	err = p.sendLayers(view.layers, false)
+	if confine != nil {
+		err = confine(p.PID())
+	}
+	if err == nil {
+		err = p.sendLayers(view.layers, false)
+	}
 	if err == nil {
 		err = p.sendLayers(view.binds, true)
 	}
@@ -205,8 +217,8 @@ func (p *Process) receive() {
 		if err != nil || n == 0 {
 			return
 		}
-		var e Event
-		if json.Unmarshal(buf[:n], &e) != nil {
+		e, err := parseEvent(buf[:n])
+		if err != nil {
 			continue
 		}
 		switch {
@@ -300,6 +312,7 @@ func (p *Process) Wait() error {
 	}
 	err := p.cmd.Wait()
 	_ = p.conn.Close()
+	_ = p.upper.Close()
 	for range p.Events { // until the reader has ended
 	}
 	var exit *exec.ExitError

@@ -22,9 +22,6 @@ type Config struct {
 	Label string
 	// Binds are the writable copies of data directories and files.
 	Binds []Bind
-	// Scratch is how many bytes the world may write outside of its data, which
-	// are kept in memory; 0 stands for half of the memory.
-	Scratch int64
 	// Addresses are the host's, in CIDR form, given to the loopback device.
 	Addresses []string
 	// DropCaps are the numbers of the capabilities that nothing in the world has.
@@ -36,6 +33,9 @@ type Config struct {
 	// be children of; 0 stands for the agent. Then the world has no processes
 	// before [Process.Number].
 	Within int
+	// ScratchSize bounds each temporary file system of the world, in bytes; 0
+	// leaves it to the kernel, which takes half of the host's memory.
+	ScratchSize int64
 }
 
 // A Bind puts From, a path on the host, over To.

@@ -4,6 +4,7 @@ package worldinit
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,6 +32,9 @@ func runShim() error {
 		return fmt.Errorf("read order: %w", err)
 	}
 	_ = gate.Close()
+	if len(order.Args) == 0 {
+		return errors.New("the order names no program")
+	}
 	if err := os.Chdir(order.Dir); err != nil {
 		return err
 	}

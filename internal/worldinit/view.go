@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pilotexec/pilot/internal/osthread"
@@ -36,8 +34,10 @@ type layer struct {
 // The agent makes it: a process in a user namespace may not, where the directory
 // below holds other mounts ("failed to clone lowerpath", fs/overlayfs/super.c).
 type view struct {
-	layers []layer // outer ones first
-	binds  []layer // copies of data
+	layers []layer  // outer ones first
+	binds  []layer  // copies of data
+	upper  *os.File // the file system of the upper layers
+	paths  []string // which file system each of them is of
 	// Bare are the mounts that the kernel makes no overlay of. They are
 	// read-only, and what is bound there can be connected to.
 	bare []string
@@ -66,7 +66,11 @@ func (v *view) addBinds(binds []Bind) error {
 	return nil
 }
 
-// newView makes the layers. Their upper layers are memory, at most size bytes.
+// upperRoot is where the upper layers are mounted while the view is made. It must
+// be somewhere; this directory is seen in no layer.
+const upperRoot = "/dev"
+
+// newView makes the layers. Their upper layers are memory, at most size bytes if that is not 0.
 func newView(size int64) (v *view, err error) {
 	v = &view{}
 	// Its mounts are seen by this thread only, and end with it, but for those
@@ -84,13 +88,15 @@ func newView(size int64) (v *view, err error) {
 		if err != nil {
 			return err
 		}
-		// It must be somewhere. This is seen in no layer.
-		const upper = "/dev"
-		if err := unix.Mount("tmpfs", upper, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=755,size=%d", size)); err != nil {
+		if err := (Config{ScratchSize: size}).tmpfs(upperRoot, "mode=755"); err != nil {
 			return fmt.Errorf("make the upper layers: %w", err)
 		}
+		if v.upper, err = os.Open(upperRoot); err != nil {
+			return err
+		}
+		v.paths = mounts
 		for i, path := range mounts {
-			if err := v.add(path, filepath.Join(upper, strconv.Itoa(i))); err != nil {
+			if err := v.add(path, upperOf(i)); err != nil {
 				return fmt.Errorf("layer over %s: %w", path, err)
 			}
 		}
@@ -98,6 +104,7 @@ func newView(size int64) (v *view, err error) {
 	})
 	if err != nil {
 		v.close()
+		_ = v.upper.Close() // nil before it is there, which Close takes
 		return nil, err
 	}
 	return v, nil
