@@ -3,7 +3,6 @@
 package spawn
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -23,42 +22,30 @@ import (
 // number 1 included. With init the kernel ends both.
 //
 //	origin - helper - seed
-//	            │       └ entry   enters the outer one, and ends
-//	            └ stem            is in the outer one
-//	                └ phantom     is in the inner one
+//	            │ ├ entry       enters the world, and ends
+//	            └ stem          is in the outer namespace
+//	               └ phantom    is in the inner one
 //
 // Entry and stem are made as siblings of the seed. So the helper reaps them, also
 // when the agent has died: orphans of processes in the container would fall to
 // its number 1, which may be production. An orphan of a stem falls to init.
 
-// contained reports whether the members are in another pid or user namespace
-// than the agent. The check of a run has made sure that it is the same one.
-func contained(pid int) (bool, error) {
+// containerOf returns the namespaces of a member that is in another pid or user
+// namespace than the agent, nil for others. The check of a run has made sure that
+// all are in the same.
+func containerOf(pid int) (map[string]uint64, error) {
 	theirs, err := procfs.Namespaces(pid)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	ours, err := procfs.Namespaces(os.Getpid())
-	return theirs["pid"] != ours["pid"] || theirs["user"] != ours["user"], err
-}
-
-// within returns the member by which the namespaces of the members are found, 0
-// when they are the agent's: one of the user that the world shall belong to.
-func within(snap *capture.Snapshot, owner int) (int, error) {
-	for _, p := range snap.Processes {
-		if p.Status[p.Member.PID].UIDs[1] != owner && p != snap.Processes[len(snap.Processes)-1] {
-			continue
-		}
-		inside, err := contained(p.Member.PID)
-		if err != nil || !inside {
-			return 0, err
-		}
-		return p.Member.PID, nil
+	if theirs["pid"] == ours["pid"] && theirs["user"] == ours["user"] {
+		return nil, err
 	}
-	return 0, nil
+	return theirs, err
 }
 
-// forkContained forks all phantoms into a world of two pid namespaces.
+// forkContained makes the phantoms of a world with two pid namespaces.
 func (w *World) forkContained() error {
 	// Number 1 comes first: the kernel gives no other number before.
 	order := slices.Clone(w.snap.Processes)
@@ -66,10 +53,8 @@ func (w *World) forkContained() error {
 		return min(a.Number(a.Member.PID), 2) - min(b.Number(b.Member.PID), 2)
 	})
 	for _, p := range order {
-		ph := &phantom{process: p, pidfd: -1}
-		w.phantoms = append(w.phantoms, ph)
-		if err := w.tracer.Do(func() error { return ph.forkContained(w) }); err != nil {
-			return fmt.Errorf("member %s: %w", p.Member.Name, err)
+		if err := w.forkOne(p, (*phantom).forkContained); err != nil {
+			return err
 		}
 	}
 	return w.tracer.Do(w.numberInit)
@@ -79,14 +64,14 @@ func (ph *phantom) forkContained(w *World) (err error) {
 	if ph.entry, err = ph.process.Seed.Fork(unix.CLONE_PARENT, 0); err != nil {
 		return err
 	}
+	if err := w.add(ph.entry.PID); err != nil {
+		return err
+	}
 	if err := fault.StemForked.Hit(); err != nil {
 		return err
 	}
-	number, err := tracee.Number(w.init.PID(), ph.entry.PID)
-	if err != nil {
-		return err
-	}
-	if err := enter(ph.entry, number, worldSpaces); err != nil {
+	// The user namespace first: it gives the rights to enter the others.
+	if err := enter(ph.entry, w.init.PID(), "user", "mnt", "net", "ipc", "uts", "pid"); err != nil {
 		return fmt.Errorf("enter the world: %w", err)
 	}
 	if err := fault.WorldEntered.Hit(); err != nil {
@@ -98,36 +83,56 @@ func (ph *phantom) forkContained(w *World) (err error) {
 	if err := ph.endEntry(); err != nil {
 		return err
 	}
-	if err := ph.stem.Block(); err != nil {
-		return err
-	}
-	number = ph.process.Number(ph.process.Member.PID)
-	if err := ph.reachInner(w, number); err != nil {
+	if err := ph.reachInner(w.phantoms[0]); err != nil {
 		return fmt.Errorf("enter the world's process numbers: %w", err)
 	}
-	return ph.forkLead(number)
+	return ph.forkLead()
+}
+
+// enter moves a puppet without descriptors into namespaces of process pid, by
+// their descriptors. By that of the process it would need the right to look at
+// it, which nobody in the container shall have.
+func enter(p *tracee.Puppet, pid int, kinds ...string) error {
+	pidfd, err := sys.PidfdOpen(p.PID)
+	if err != nil {
+		return err
+	}
+	defer pidfd.Close()
+	box, err := newMailbox(p, pidfd, 0)
+	if err != nil {
+		return err
+	}
+	for _, kind := range kinds {
+		space, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+		if err == nil {
+			err = box.lend(sys.FD(space.Fd()), func(number uint64) error {
+				return p.Do(tracee.Sys(unix.SYS_SETNS, number, 0))
+			})
+			_ = space.Close()
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("%s namespace: %w", kind, err), box.close())
+		}
+	}
+	return box.close()
 }
 
 // reachInner makes the children of the stem be born in the inner pid namespace.
-func (ph *phantom) reachInner(w *World, number int) error {
-	first := w.phantoms[0]
+func (ph *phantom) reachInner(first *phantom) error {
 	if ph != first {
-		number, err := tracee.Number(first.numberOne().PID, ph.stem.PID)
-		if err != nil {
-			return err
-		}
-		return enter(ph.stem, number, unix.CLONE_NEWPID)
+		return enter(ph.stem, first.numberOne().PID, "pid")
 	}
 	if err := ph.stem.Do(tracee.Sys(unix.SYS_UNSHARE, unix.CLONE_NEWPID)); err != nil {
 		return err
 	}
-	if number == 1 {
+	if ph.number() == 1 {
 		return nil
 	}
 	return ph.makeReaper()
 }
 
-// numberOne is the first process of the inner pid namespace.
+// numberOne is the first process of the inner pid namespace, which the first
+// phantom has.
 func (ph *phantom) numberOne() *tracee.Puppet {
 	if ph.reaper != nil {
 		return ph.reaper
@@ -135,47 +140,11 @@ func (ph *phantom) numberOne() *tracee.Puppet {
 	return ph.lead
 }
 
-// makeReaper makes number 1 of a world that has no phantom with this number. It
-// never runs: it ignores the ends of children, so that the kernel reaps the
-// orphans that fall to it. It stays a tracee, and with the agent ends itself and
-// all others.
-func (ph *phantom) makeReaper() (err error) {
-	if ph.reaper, err = ph.stem.Fork(0, 1); err != nil {
-		return err
-	}
-	if err := ph.reaper.Block(); err != nil {
-		return err
-	}
-	at, _ := ph.reaper.Data()
-	ignore := make([]byte, 32) // struct sigaction of the kernel: its handler is first
-	ignore[0] = 1              // SIG_IGN
-	if err := ph.reaper.Write(at, ignore); err != nil {
-		return err
-	}
-	if err := ph.reaper.Do(
-		tracee.Sys(unix.SYS_RT_SIGACTION, uint64(unix.SIGCHLD), uint64(at), 0, 8),
-		tracee.Sys(unix.SYS_SETSID),
-		tracee.Sys(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0),
-	); err != nil {
-		return err
-	}
-	if err := ph.reaper.noCore(); err != nil {
-		return err
-	}
-	if err := ph.reaper.filter(); err != nil {
-		return err
-	}
-	// No right is left to it, and no memory but the workshop: it had that of
-	// its origin, some of it shared.
-	buf := append([]byte{0x22, 0x05, 0x08, 0x20, 0, 0, 0, 0}, capData(0, 0, 0)...) // _LINUX_CAPABILITY_VERSION_3
-	if err := ph.reaper.Write(at, buf); err != nil {
-		return err
-	}
-	return nil
-}
-
 // endEntry ends the process that has entered the world.
 func (ph *phantom) endEntry() error {
+	if ph.entry == nil {
+		return nil
+	}
 	entry := ph.entry
 	ph.entry = nil
 	return errors.Join(entry.Kill(), entry.WaitGone(), ph.process.Origin.Reap(entry.PID))
@@ -216,19 +185,28 @@ func (w *World) numberInit() error {
 	return w.init.Number(space, proc)
 }
 
-// auditNumbers makes sure that the inner pid namespace is the world's: a child of
-// that in which the init is number 1, with whose end it ends. It returns its
-// identity.
-func (w *World) auditNumbers() (uint64, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/pid", w.phantoms[0].numberOne().PID))
-	if err != nil {
-		return 0, err
+// auditContainer makes sure that the namespaces of users and process numbers are
+// in those of the members, and that with the init's pid namespace the kernel ends
+// that of the phantoms. That cannot change, and is looked at before anything runs.
+func (w *World) auditContainer(home map[string]uint64) error {
+	if w.numbers != 0 {
+		return nil
 	}
-	defer f.Close()
-	inner, err := procfs.Namespace(w.phantoms[0].numberOne().PID, "pid")
-	if err != nil {
-		return 0, err
+	one, init := w.phantoms[0].numberOne().PID, w.init.PID()
+	for _, s := range []struct {
+		kind   string
+		of     int
+		parent uint64
+	}{{"pid", one, home["pid"]}, {"pid", init, w.container["pid"]}, {"user", init, w.container["user"]}} {
+		parent, err := sys.ParentNamespace(s.of, s.kind)
+		if err != nil {
+			return err
+		}
+		if parent != s.parent {
+			return fmt.Errorf("the %s namespace of pid %d is not where it should be", s.kind, s.of)
+		}
 	}
-	_ = bytes.MinRead
-	return inner, nil
+	var err error
+	w.numbers, err = procfs.Namespace(one, "pid")
+	return err
 }

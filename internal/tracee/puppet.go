@@ -96,6 +96,10 @@ func (p *Puppet) work() Addr { return p.arena + ArenaSize }
 // Data returns the puppet's scratch memory and its size.
 func (p *Puppet) Data() (Addr, int) { return p.work() + workData, workSize - workData }
 
+// Workshop returns from where to where the memory lies by which the puppet makes
+// calls: without it, it can only be killed.
+func (p *Puppet) Workshop() (from, to Addr) { return p.arena, p.work() + workSize }
+
 // Write puts buf into the puppet's memory.
 func (p *Puppet) Write(addr Addr, buf []byte) error { return writeMem(p.mem, addr, buf) }
 

@@ -44,8 +44,9 @@ func Reexec() {
 	}
 }
 
-// socketFD is the descriptor of the agent's socket in the init process.
-const socketFD = 3
+// socketFD is the descriptor of the agent's socket in the init process. Those of
+// programs to be executed are not below selfFD.
+const socketFD, selfFD = 3, 64
 
 // Limits of a packet: its bytes, and its descriptors, of which the kernel takes
 // at most 253 (SCM_MAX_FD, include/net/scm.h).
@@ -62,6 +63,8 @@ type server struct {
 	tasks  *tracker
 	self   *os.File // the program
 	proc   *os.File // /proc of our own pid namespace, which may not be the world's
+	// offsets are those of the world's clock.
+	offsets *os.File
 }
 
 type packet struct {
@@ -81,7 +84,7 @@ func serve() error {
 	}
 	_ = f.Close()
 	s := &server{conn: conn.(*net.UnixConn)}
-	if s.self, err = os.Open("/proc/self/exe"); err != nil {
+	if s.self, err = openSelf(); err != nil {
 		return err
 	}
 	s.tasks = newTracker(s.send)
@@ -102,6 +105,18 @@ func serve() error {
 			s.tasks.reap()
 		}
 	}
+}
+
+// openSelf opens this program, under a number that no descriptor has which a
+// command is started with: it is executed by that number.
+func openSelf() (*os.File, error) {
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, selfFD)
+	return os.NewFile(uintptr(fd), "program"), os.NewSyscallError("fcntl", err)
 }
 
 func (s *server) receive(out chan<- packet) {
@@ -157,7 +172,7 @@ func (s *server) handle(p packet) {
 	case r.Filter:
 		s.filter()
 	case r.Clock != nil:
-		s.answer(setClock(s.proc, *r.Clock))
+		s.answer(setClock(s.offsets, *r.Clock))
 	case r.Start != nil:
 		pid, err := s.start(*r.Start, p.files)
 		if err != nil {
@@ -185,7 +200,14 @@ func (s *server) build(c Config) (err error) {
 		return err
 	}
 	s.tasks.proc = s.proc
-	return sealSelf(c.Within == 0)
+	// Opened here, since it belongs to root of the agent's namespace once nobody
+	// may look into this process, if the program was executed there: startWithin.
+	fd, err := unix.Openat(int(s.proc.Fd()), "self/timens_offsets", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("openat timens_offsets", err)
+	}
+	s.offsets = os.NewFile(uintptr(fd), "timens_offsets")
+	return sealSelf()
 }
 
 // number takes the pid namespace in which commands are to be born, and the
@@ -202,16 +224,11 @@ func (s *server) number(files []*os.File) error {
 }
 
 // sealSelf gives this process, and all that it will start, what belongs to a
-// world. It is inside when the world's processes can name it by a number.
-func sealSelf(inside bool) error {
+// world.
+func sealSelf() error {
 	// Nobody in the world may look into this process, which has every
-	// capability there and the agent's socket. Who is outside of the world's
-	// pid namespace must let members enter by it: see startWithin.
-	dumpable := uintptr(1)
-	if inside {
-		dumpable = 0
-	}
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, dumpable, 0, 0, 0); err != nil {
+	// capability there and the agent's socket.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return os.NewSyscallError("prctl set_dumpable", err)
 	}
 	// No core dumps, see noCore in package spawn.
@@ -247,7 +264,7 @@ func (s *server) answer(err error) {
 
 // setClock writes time_namespaces(7) offsets. It works once, while nobody has
 // entered the namespace.
-func setClock(proc *os.File, c clock) error {
+func setClock(offsets *os.File, c clock) error {
 	text := ""
 	for _, o := range []struct {
 		name string
@@ -256,11 +273,7 @@ func setClock(proc *os.File, c clock) error {
 		ts := unix.NsecToTimespec(int64(o.d))
 		text += fmt.Sprintf("%s %d %d\n", o.name, ts.Sec, ts.Nsec)
 	}
-	fd, err := unix.Openat(int(proc.Fd()), "self/timens_offsets", unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("openat", err)
-	}
-	defer unix.Close(fd)
-	_, err = unix.Write(fd, []byte(text))
-	return os.NewSyscallError("write", err)
+	defer offsets.Close()
+	_, err := offsets.WriteString(text)
+	return err
 }

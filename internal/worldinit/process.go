@@ -61,7 +61,7 @@ func Start(c Config, confine func(pid int) error) (*Process, error) {
 	if err := sys.KeepFromChildren(); err != nil {
 		return nil, err
 	}
-	view, err := newView(c.ScratchSize)
+	view, err := newView(c.ScratchSize, c.Lender)
 	if err != nil {
 		return nil, fmt.Errorf("prepare world: %w", err)
 	}
@@ -76,6 +76,12 @@ func Start(c Config, confine func(pid int) error) (*Process, error) {
 		return nil, fmt.Errorf("open pilot's program: %w", err)
 	}
 	defer self.Close()
+	program, err := unix.FcntlInt(uintptr(self), unix.F_DUPFD_CLOEXEC, selfFD)
+	if err != nil {
+		_ = view.upper.Close()
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	defer unix.Close(program)
 	p := &Process{
 		conn:   conn.(*net.UnixConn),
 		Events: make(chan Event, 256),
@@ -83,7 +89,7 @@ func Start(c Config, confine func(pid int) error) (*Process, error) {
 		Bare:   view.bare,
 		upper:  view.upper, layers: view.paths,
 	}
-	p.cmd = initCommand(self, c.Label, theirs, &p.talk)
+	p.cmd = initCommand(sys.FD(program), c.Label, theirs, &p.talk)
 	if err := p.start(c); err != nil {
 		_ = conn.Close()
 		_ = view.upper.Close()

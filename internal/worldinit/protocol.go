@@ -33,6 +33,9 @@ type Config struct {
 	// be children of; 0 stands for the agent. Then the world has no processes
 	// before [Process.Number].
 	Within int
+	// Lender is a process that has the mounts of the agent unlocked, if they are
+	// of a container, 0 otherwise: see borrow.
+	Lender int
 	// ScratchSize bounds each temporary file system of the world, in bytes; 0
 	// leaves it to the kernel, which takes half of the host's memory.
 	ScratchSize int64

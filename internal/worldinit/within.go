@@ -3,6 +3,7 @@
 package worldinit
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -62,6 +63,11 @@ func startWithin(cmd *exec.Cmd, c Config) (init *os.Process, err error) {
 			return err
 		}
 		defer program.mem.Close()
+		// Now, since in there it may be forbidden, and groups of the agent's give
+		// rights to files.
+		if err := program.setGroups(status.Groups); err != nil {
+			return err
+		}
 		for i, s := range spaces {
 			if _, _, err := program.call(unix.SYS_SETNS, uint64(first+i), uint64(s.kind)); err != nil {
 				return fmt.Errorf("enter %s: %w", s.file.Name(), err)
@@ -164,6 +170,26 @@ func (s *steered) become(uid, gid int) error {
 	return nil
 }
 
+// setGroups gives the process these supplementary groups.
+func (s *steered) setGroups(groups []int) error {
+	var list []byte
+	for _, g := range groups {
+		list = binary.NativeEndian.AppendUint32(list, uint32(g))
+	}
+	if len(list) > scratched {
+		return fmt.Errorf("%d groups are too many", len(groups))
+	}
+	if len(list) > 0 {
+		if _, err := s.mem.WriteAt(list, int64(s.scratch)); err != nil {
+			return err
+		}
+	}
+	if _, _, err := s.call(unix.SYS_SETGROUPS, uint64(len(groups)), s.scratch); err != nil {
+		return fmt.Errorf("setgroups: %w", err)
+	}
+	return nil
+}
+
 // inside returns the number by which the process knows what is id for us. Who
 // has none is an invalid number to the kernel.
 func (s *steered) inside(file string, id int) uint32 {
@@ -204,7 +230,7 @@ func (s *steered) bear(maps map[string]string) (pid int, err error) {
 		}
 	}
 	// Where groups may not be set (setgroups(2) is denied to containers of
-	// ordinary users) it has those that it has.
+	// ordinary users) it has the member's.
 	if _, _, err := init.call(unix.SYS_SETGROUPS, 0, 0); err != nil && !errors.Is(err, unix.EPERM) {
 		return 0, err
 	}
@@ -213,7 +239,7 @@ func (s *steered) bear(maps map[string]string) (pid int, err error) {
 			return 0, fmt.Errorf("become root of the world: %w", err)
 		}
 	}
-	// Or the members could not enter by it: see showSelf.
+	// Or it could not open its own files of /proc, until it has done so.
 	if err := init.showSelf(); err != nil {
 		return 0, err
 	}
