@@ -50,7 +50,14 @@ func contain(t *testing.T, c container, first bool, members ...member) *scene {
 			t.Fatal(err)
 		}
 		m.id.First, m.id.MountProc = first, len(c.unshare) == 0
-		held = append(held, victim.Held{Identity: m.id, Kind: m.kind, Dir: data})
+		h := victim.Held{Identity: m.id, Kind: m.kind, Dir: data, Output: filepath.Join(s.dir, fmt.Sprintf("output%d", i))}
+		if err := os.WriteFile(h.Output, nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(h.Output, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, h)
 		s.logs = append(s.logs, filepath.Join(data, victim.Log))
 	}
 	args := []string{s.program(t, victim.LaunchName)}
@@ -115,7 +122,7 @@ func (s *scene) startContainer(t *testing.T, c container, args []string) int {
 		t.Fatal(err)
 	}
 	defer output.Close()
-	if err := output.Chown(c.uid, c.uid); err != nil {
+	if err := output.Chmod(0o666); err != nil { // victims open it anew
 		t.Fatal(err)
 	}
 	cmd := &exec.Cmd{Path: args[0], Args: args, Stdout: output, Stderr: output, Dir: "/"}

@@ -26,6 +26,7 @@ const HoldName = "pilot-victim-hold"
 type Held struct {
 	Identity
 	Kind, Dir string
+	Output    string // path of its stdout
 }
 
 // Hold starts the victims that os.Args[1] encodes, and reports to the file
@@ -59,10 +60,14 @@ func holdAll(order, path string) error {
 		if err != nil {
 			return err
 		}
-		_, err = os.StartProcess(exe, []string{LaunchName, string(id), h.Kind, h.Dir}, &os.ProcAttr{
-			Dir: "/", Env: os.Environ(), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
-		})
+		output, err := os.OpenFile(h.Output, os.O_WRONLY|os.O_APPEND, 0)
 		if err != nil {
+			return err
+		}
+		_, err = os.StartProcess(exe, []string{LaunchName, string(id), h.Kind, h.Dir}, &os.ProcAttr{
+			Dir: "/", Env: os.Environ(), Files: []*os.File{os.Stdin, output, output},
+		})
+		if err := errors.Join(err, output.Close()); err != nil {
 			return err
 		}
 	}
