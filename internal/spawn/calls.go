@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/seal"
 	"github.com/pilotexec/pilot/internal/supervise"
 	"github.com/pilotexec/pilot/internal/sys"
@@ -39,7 +40,7 @@ func (w *World) superviseCalls(addresses []string) (err error) {
 			}
 		}
 		return false
-	})
+	}, w.origin)
 	if err != nil {
 		return err
 	}
@@ -49,6 +50,24 @@ func (w *World) superviseCalls(addresses []string) (err error) {
 	}
 	w.calls.Add(listener, "")
 	return nil
+}
+
+// origin returns the process that has a number where the members are, 0 for none.
+func (w *World) origin(number int) int {
+	if w.container == nil {
+		return number
+	}
+	pids, _ := procfs.Processes()
+	for _, pid := range pids {
+		space, err := procfs.Namespace(pid, "pid")
+		if err != nil || space != w.container["pid"] {
+			continue
+		}
+		if s, err := procfs.ReadStatus(pid); err == nil && s.NSpid[len(s.NSpid)-1] == number {
+			return pid
+		}
+	}
+	return 0
 }
 
 // filterCalls puts the filter on a phantom that has one thread yet. The threads

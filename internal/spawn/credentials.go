@@ -6,7 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/plan"
@@ -34,7 +36,30 @@ func (w *World) within() (pid, owner int, err error) {
 	if refusals = append(refusals, plan.Containers(all)...); len(refusals) > 0 {
 		return 0, 0, &model.RefusedError{Refusals: refusals}
 	}
-	return plan.Within(all, owner), owner, nil
+	if pid = plan.Within(all, owner); pid == 0 {
+		return 0, owner, nil
+	}
+	for i, name := range []string{"uid_map", "gid_map"} {
+		if w.root[i], err = rootOf(fmt.Sprintf("/proc/%d/%s", pid, name)); err != nil {
+			return 0, 0, err
+		}
+	}
+	return pid, owner, nil
+}
+
+// rootOf returns what number 0 of a map of user_namespaces(7) is for the agent.
+func rootOf(path string) (int, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		var inside, outside int
+		if _, err := fmt.Sscan(line, &inside, &outside); err == nil && inside == 0 {
+			return outside, nil
+		}
+	}
+	return 0, fmt.Errorf("%s has no root", path)
 }
 
 // giveOutputs lets members open their logs again, as by /dev/stderr.

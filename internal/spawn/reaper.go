@@ -31,10 +31,12 @@ func (ph *phantom) makeReaper() (err error) {
 	at, _ := p.Data()
 	ignore := make([]byte, 32) // struct sigaction of the kernel: its handler is first
 	ignore[0] = 1              // SIG_IGN
-	if err := p.Write(at, ignore); err != nil {
+	name := append([]byte("pilot-reaper"), 0)
+	if err := p.Write(at, append(ignore, name...)); err != nil {
 		return err
 	}
 	if err := p.Do(
+		tracee.Sys(unix.SYS_PRCTL, unix.PR_SET_NAME, uint64(at)+uint64(len(ignore))),
 		tracee.Sys(unix.SYS_RT_SIGACTION, uint64(unix.SIGCHLD), uint64(at), 0, 8),
 		tracee.Sys(unix.SYS_SETSID),
 		tracee.Sys(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0),

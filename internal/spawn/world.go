@@ -88,7 +88,8 @@ type World struct {
 	// pid namespace of the phantoms then: see forkContained.
 	container map[string]uint64
 	numbers   uint64
-	awake     bool // phantoms are complete, and the audit has passed
+	root      [2]int // see Root
+	awake     bool   // phantoms are complete, and the audit has passed
 }
 
 type memoryKey struct{ dev, ino uint64 }
@@ -312,16 +313,25 @@ func (w *World) Close() error {
 type Phantom struct {
 	Member  model.Member
 	HostPID int // in the agent's pid namespace
-	PIDFD   sys.FD
+	// Number is what it is called in a container, 0 where it is in none.
+	Number int
+	PIDFD  sys.FD
 }
 
 // Phantoms lists the processes that were forked from production.
 func (w *World) Phantoms() (out []Phantom) {
 	for _, ph := range w.phantoms {
-		out = append(out, Phantom{ph.process.Member, ph.lead.PID, ph.pidfd})
+		p := Phantom{Member: ph.process.Member, HostPID: ph.lead.PID, PIDFD: ph.pidfd}
+		if ph.contained {
+			p.Number = ph.number()
+		}
+		out = append(out, p)
 	}
 	return out
 }
+
+// Root returns the user and the group that root of the world is on the host.
+func (w *World) Root() (uid, gid int) { return w.root[0], w.root[1] }
 
 // Members returns the run's list of members.
 func (w *World) Members() []model.Member { return w.members }
