@@ -47,7 +47,7 @@ func (e Engine) Run(ctx context.Context, spec model.Spec, workDir string, progre
 	if pid, mounts, ok := e.elsewhere(spec.Members); ok && requireRoot() == nil {
 		return e.runInside(ctx, pid, mounts, spec, workDir, progress)
 	}
-	r := &run{spec: spec, dir: workDir, progress: progress, began: time.Now(), mounts: e.mounts, readLoad: readLoad}
+	r := &run{spec: spec, dir: workDir, progress: progress, began: time.Now(), engine: e, readLoad: readLoad}
 	if e.ReadHost != nil {
 		r.readLoad = e.ReadHost
 	}
@@ -95,7 +95,7 @@ type run struct {
 	dir      string
 	progress Progress
 	began    time.Time
-	mounts   uint64 // the engine's
+	engine   Engine
 	gaps     []model.Gap
 	rules    []peer.Rule // for peers outside
 	host     egress.Host
@@ -141,7 +141,7 @@ func (r *run) check(ctx context.Context) error {
 	if r.confine, err = confine(groupName(r.dir), r.spec.Limits); err != nil {
 		return err
 	}
-	facts, err := examine(r.spec.Members, r.mounts)
+	facts, err := examine(r.spec.Members, r.engine.mounts)
 	if err != nil {
 		return err
 	}
@@ -158,11 +158,8 @@ func (r *run) check(ctx context.Context) error {
 		refusals = append(refusals, refused...)
 		r.gaps = append(r.gaps, gaps...)
 	}
-	uid, refused := owner(facts)
-	refusals = append(refusals, refused...)
-	if len(refused) == 0 {
-		refusals = append(refusals, checkWorld(uid)...)
-	}
+	unable, host := r.engine.checkMembers(facts)
+	refusals = append(append(refusals, unable...), host...)
 	refusals = append(refusals, checkData(r.spec.Members)...)
 	forbidden, err := r.checkEgress(ctx)
 	if err != nil {
@@ -240,7 +237,7 @@ func (r *run) spawn(ctx context.Context) error {
 		}
 		s.side.world, err = spawn.New(ctx, r.tracer, r.snap, spawn.Config{
 			Name: s.name, Dir: filepath.Join(r.dir, "worlds", s.name),
-			Members: r.spec.Members, Addresses: addresses,
+			Members: r.spec.Members, Addresses: addresses, Outside: r.engine.outside(),
 			ScratchSize: plan.ScratchSize(r.spec.Limits), Confinement: cage,
 		})
 		if err != nil {

@@ -61,6 +61,15 @@ type Process struct {
 	Children []int
 }
 
+// Number returns the number that a thread has for itself. tid is that in the
+// agent's pid namespace, of which the member's may be a child.
+func (p *Process) Number(tid int) int {
+	if numbers := p.Status[tid].NSpid; len(numbers) > 0 {
+		return numbers[len(numbers)-1]
+	}
+	return tid
+}
+
 // A Region is the content of one mapping at the pause.
 type Region struct {
 	VMA  procfs.VMA

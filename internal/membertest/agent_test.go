@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -140,7 +139,9 @@ func (o *outcome) fork(ctx context.Context, req request) {
 	}()
 	o.Pause = snap.Pause
 	for _, name := range []string{"trial", "control"} {
-		w, err := spawn.New(ctx, tracer, snap, spawn.Config{Name: name, Dir: filepath.Join(req.Dir, name), Members: req.Members})
+		w, err := spawn.New(ctx, tracer, snap, spawn.Config{
+			Name: name, Dir: filepath.Join(req.Dir, name), Members: req.Members, Outside: os.Getppid(),
+		})
 		if err != nil {
 			o.problem("spawn: %v", err)
 			return
@@ -218,6 +219,12 @@ func (o *outcome) compare(ph spawn.Phantom, running bool) {
 		o.problem("%v", err)
 		return
 	}
+	origins := map[int]int{} // by what they are to themselves
+	for _, tid := range tids {
+		if s, err := procfs.ReadTaskStatus(ph.Member.PID, tid); err == nil {
+			origins[s.NSpid[len(s.NSpid)-1]] = tid
+		}
+	}
 	same := 0
 	for _, tid := range theirs {
 		got, err := procfs.ReadTaskStatus(ph.HostPID, tid)
@@ -225,10 +232,11 @@ func (o *outcome) compare(ph spawn.Phantom, running bool) {
 			continue
 		}
 		number := got.NSpid[len(got.NSpid)-1]
-		if !slices.Contains(tids, number) {
+		origin, known := origins[number]
+		if !known {
 			continue // born after the cut, or ended since
 		}
-		want, err := procfs.ReadTaskStatus(ph.Member.PID, number)
+		want, err := procfs.ReadTaskStatus(ph.Member.PID, origin)
 		if err != nil {
 			continue
 		}

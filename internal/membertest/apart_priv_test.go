@@ -94,17 +94,6 @@ func TestPrivApartDoctor(t *testing.T) {
 	}
 }
 
-// TestPrivContainer refuses number 1 of a container, for the reasons that there are.
-func TestPrivContainer(t *testing.T) {
-	s := stage(t, member{"member", victim.Identity{Container: true}})
-	o := s.agent(t, request{Doctor: true})
-	got := o.refusals()
-	if len(o.Problems) > 0 || len(got) != 2 || got[0].Kind != "pid" || !strings.Contains(got[0].Why, "as number 1:") || got[1].Kind != "user" {
-		t.Errorf("refused: %+v %v", got, o.Problems)
-	}
-	s.wantAlive(t)
-}
-
 // TestPrivApartKilled kills the agent outside, and then the one inside, in the
 // middle of a run. Neither goes on without the other, nor harms production.
 func TestPrivApartKilled(t *testing.T) {

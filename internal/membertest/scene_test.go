@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -30,9 +29,11 @@ import (
 func TestMain(m *testing.M) {
 	worldinit.Reexec()
 	agent.Reexec()
-	switch os.Args[0] {
+	switch filepath.Base(os.Args[0]) {
 	case victim.Name:
 		victim.Main()
+	case victim.HoldName:
+		victim.Hold()
 	case victim.LaunchName:
 		victim.Launch()
 	case agentName:
@@ -92,10 +93,22 @@ type scene struct {
 	space   *osthread.Thread
 	members []model.Member
 	logs    []string
+	one     int // number 1 of the container that they are in
 }
 
 // stage starts the victims and waits until they are busy.
 func stage(t *testing.T, members ...member) *scene {
+	t.Helper()
+	s := empty(t)
+	for i, m := range members {
+		s.start(t, i, m)
+	}
+	s.wantBusy(t)
+	return s
+}
+
+// empty is a scene without victims.
+func empty(t *testing.T) *scene {
 	t.Helper()
 	privileged(t)
 	dir, err := os.MkdirTemp("/var/tmp", prefix)
@@ -114,19 +127,21 @@ func stage(t *testing.T, members ...member) *scene {
 	if err := s.space.Do(newNetwork); err != nil {
 		t.Fatal(err)
 	}
-	for i, m := range members {
-		s.start(t, i, m)
-	}
-	for i, log := range s.logs {
-		waitFor(t, members[i].kind+" is busy", func() bool {
+	return s
+}
+
+// wantBusy waits until the victims are.
+func (s *scene) wantBusy(t *testing.T) {
+	t.Helper()
+	for _, log := range s.logs {
+		waitFor(t, log+" grows", func() bool {
 			n, bad := progress(log)
 			return len(bad) > 0 || n >= rounds
 		})
 		if _, bad := progress(log); len(bad) > 0 {
-			t.Fatalf("%s: %s", members[i].kind, bad[0])
+			t.Fatalf("%s: %s", log, bad[0])
 		}
 	}
-	return s
 }
 
 // copyProgram puts this program where every user can execute it.
@@ -184,13 +199,6 @@ func (s *scene) start(t *testing.T, i int, m member) {
 	cmd := &exec.Cmd{
 		Path: s.binary, Args: []string{victim.LaunchName, string(id), m.kind, data},
 		Stdout: output, Stderr: output, Dir: "/",
-	}
-	if m.id.Container {
-		root := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
-		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET,
-			UidMappings: root, GidMappings: root,
-		}
 	}
 	if err := s.space.Do(cmd.Start); err != nil {
 		t.Fatal(err)
@@ -265,7 +273,12 @@ func (s *scene) agent(t *testing.T, req request) (o outcome) {
 // fork forks the victims and wants both sides to go on correctly.
 func (s *scene) fork(t *testing.T) outcome {
 	t.Helper()
-	o := s.agent(t, request{})
+	return s.forkBy(t, request{})
+}
+
+func (s *scene) forkBy(t *testing.T, req request) outcome {
+	t.Helper()
+	o := s.agent(t, req)
 	for _, p := range o.Problems {
 		t.Error(p)
 	}
@@ -278,7 +291,10 @@ func (s *scene) fork(t *testing.T) outcome {
 func (s *scene) wantAlive(t *testing.T) {
 	t.Helper()
 	for i, log := range s.logs {
-		name := s.members[i].Name
+		name := "number 1"
+		if i < len(s.members) {
+			name = s.members[i].Name
+		}
 		now, _ := progress(log)
 		waitFor(t, "origin "+name+" goes on", func() bool {
 			n, bad := progress(log)

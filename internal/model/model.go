@@ -142,8 +142,11 @@ func (e *Exit) OK() bool { return e != nil && e.Code == 0 && e.Signal == "" }
 
 // A Process is one process of a world.
 type Process struct {
-	// PID is the process id as the world sees it; for a phantom it is its origin's.
+	// PID is the process id as the world sees it; for a phantom it is its origin's,
+	// as pilot sees that. Number is what the phantom of a member in a container is
+	// called there, 0 for others.
 	PID    int    `json:"pid"`
+	Number int    `json:"number,omitempty"`
 	Parent int    `json:"parent,omitempty"`
 	Member string `json:"member,omitempty"`
 	// Phantom is set for a process forked from production; others were started

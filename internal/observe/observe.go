@@ -61,7 +61,7 @@ func New(w *spawn.World) *Watch {
 		commands: map[int]*command{}, byRoot: map[int]*command{},
 	}
 	for _, ph := range w.Phantoms() {
-		p := &model.Process{PID: ph.Member.PID, Member: ph.Member.Name, Phantom: true, Args: ph.Member.Args}
+		p := &model.Process{PID: ph.Member.PID, Number: ph.Number, Member: ph.Member.Name, Phantom: true, Args: ph.Member.Args}
 		o.processes = append(o.processes, p)
 		o.wg.Go(func() { o.watchPhantom(p, ph) })
 	}
@@ -195,6 +195,9 @@ func (o *Watch) Run(ctx context.Context, name string, args, env []string, dir st
 		return model.CommandResult{Err: err.Error()}
 	}
 	defer out.Close()
+	if err := out.Chown(o.world.Root()); err != nil { // it may open it anew, as /dev/stderr
+		return model.CommandResult{Err: err.Error()}
+	}
 	c := &command{output: path, done: make(chan struct{}), quiet: probe}
 	o.mu.Lock()
 	id, err := o.world.Init().Command(args, env, dir, out)

@@ -23,8 +23,12 @@ type ProcessFacts struct {
 	// Credentials are those of every thread, the lead's first.
 	Credentials []Credentials
 	Shadow      bool // shadow stacks are in use
-	// Foreign are the namespaces that are not the agent's.
+	// Foreign are the namespaces of mounts and network that are not the agent's.
 	Foreign []string
+	// Container is zero where the process has the agent's numbers. Rootless is
+	// set when its user namespace has no user or group 0.
+	Container Container
+	Rootless  bool
 	// Number is the process's own, in its pid namespace.
 	Number      int
 	Root        string

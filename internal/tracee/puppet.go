@@ -96,6 +96,10 @@ func (p *Puppet) work() Addr { return p.arena + ArenaSize }
 // Data returns the puppet's scratch memory and its size.
 func (p *Puppet) Data() (Addr, int) { return p.work() + workData, workSize - workData }
 
+// Workshop returns from where to where the memory lies by which the puppet makes
+// calls: without it, it can only be killed.
+func (p *Puppet) Workshop() (from, to Addr) { return p.arena, p.work() + workSize }
+
 // Write puts buf into the puppet's memory.
 func (p *Puppet) Write(addr Addr, buf []byte) error { return writeMem(p.mem, addr, buf) }
 
@@ -313,9 +317,12 @@ func (p *Puppet) WaitGone() error {
 }
 
 // ReapChild lets the puppet collect its child pid, which has been killed or
-// has ended. pid is in the agent's pid namespace, which is the puppet's own.
+// has ended. pid is in the agent's pid namespace.
 func (p *Puppet) ReapChild(pid int) error {
-	_, err := p.Call(Sys(unix.SYS_WAIT4, uint64(pid), 0, unix.WALL, 0))
+	number, err := Number(pid, p.PID)
+	if err == nil {
+		_, err = p.Call(Sys(unix.SYS_WAIT4, uint64(number), 0, unix.WALL, 0))
+	}
 	if err != nil && !isGone(err) && !errors.Is(err, ErrGone) {
 		return fmt.Errorf("reap %d: %w", pid, err)
 	}

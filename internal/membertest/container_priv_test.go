@@ -1,0 +1,173 @@
+//go:build linux
+
+package membertest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/victim"
+)
+
+// TestPrivRootlessFirst forks number 1 of a container that an ordinary user made.
+func TestPrivRootlessFirst(t *testing.T) {
+	for _, kind := range []string{
+		"inside", "member", "threads", "timers", "pending", "locks", "unixpair", "unixlisten", "eventfd", "signalfd",
+		"shmfile", "shmanon", "deleted", "pipe", "epoll",
+	} {
+		t.Run(kind, func(t *testing.T) {
+			contain(t, rootless, true, member{kind, victim.Identity{}}).forkInside(t)
+		})
+	}
+}
+
+// TestPrivRootlessOther forks others than number 1, two of them connected.
+func TestPrivRootlessOther(t *testing.T) {
+	for _, kinds := range [][]string{
+		{"inside"}, {"threads"}, {"timers"}, {"pending"}, {"locks"}, {"unixpair"},
+		{"tcp-server", "tcp-client"}, {"unix-server", "unix-client"}, {"inside", "member", "inside"},
+	} {
+		t.Run(kinds[0], func(t *testing.T) {
+			var members []member
+			for _, kind := range kinds {
+				members = append(members, member{kind, victim.Identity{}})
+			}
+			contain(t, rootless, false, members...).forkInside(t)
+		})
+	}
+}
+
+// TestPrivRootmadeContainer forks members of a container that has process numbers
+// of its own, and the host's users.
+func TestPrivRootmadeContainer(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		contain(t, rootmade, first, member{"inside", victim.Identity{}}).forkInside(t)
+		contain(t, rootmade, first, member{"member", ordinary()}).forkInside(t)
+	}
+	contain(t, rootmade, false, member{"tcp-server", victim.Identity{}}, member{"tcp-client", ordinary()}).forkInside(t)
+}
+
+// TestPrivMappedContainer forks members of several users of a container.
+func TestPrivMappedContainer(t *testing.T) {
+	contain(t, mapped, true, member{"inside", victim.Identity{}}).forkInside(t)
+	contain(t, mapped, true, member{"member", ordinary()}).forkInside(t)
+	contain(t, mapped, false, member{"tcp-server", victim.Identity{}}, member{"tcp-client", ordinary()}, member{"member", ordinary()}).forkInside(t)
+}
+
+// forkInside is fork, by an agent in the namespaces of the container.
+func (s *scene) forkInside(t *testing.T) outcome {
+	t.Helper()
+	o := s.agent(t, request{Doctor: true})
+	if refusals := o.refusals(); len(refusals) > 0 || len(o.Problems) > 0 {
+		t.Errorf("doctor: %v %v", &model.RefusedError{Refusals: refusals}, o.Problems)
+	}
+	s.space = osthread.New()
+	t.Cleanup(s.space.Close)
+	if err := s.space.Do(func() error { return join(s.members[0].PID) }); err != nil {
+		t.Fatal(err)
+	}
+	return s.forkBy(t, request{Take: true})
+}
+
+// TestPrivRootlessRun runs an action, which sees the numbers and users of the
+// container and has no more rights than there.
+func TestPrivRootlessRun(t *testing.T) {
+	for name, first := range map[string]bool{"first": true, "other": false} {
+		t.Run(name, func(t *testing.T) {
+			s := contain(t, rootless, first, member{"inside", victim.Identity{}})
+			inner := numberOf(t, s.members[0].PID)
+			script := strings.Join([]string{
+				"id -u", "id -G", "kill -0 1 && echo alive", fmt.Sprintf("kill -0 %d && echo there", inner),
+				// All but this shell, and what it starts.
+				"ps -e -o pid=,ppid= | awk -v me=$$ '$2 == 0 && $1 != me { print $1 }'", "cat /proc/1/comm",
+				"cat /etc/shadow 2>&1 >/dev/null | grep -o denied", "kill -9 1; kill -0 1 && echo still", "echo err >> /dev/stderr",
+				// An orphan falls to number 1, and is seen to its end.
+				"(sleep 0.05 &)",
+			}, "\n")
+			o := s.agent(t, request{Action: []string{"/bin/sh", "-c", script}})
+			if len(o.Problems) > 0 || o.Report == nil {
+				t.Fatalf("run: %v", o.Problems)
+			}
+			r := o.Report
+			want := fmt.Sprintf("0\n0\nalive\nthere\n1\n%d\npilot-reaper\ndenied\nstill\nerr", inner)
+			if first {
+				want = "0\n0\nalive\nthere\n1\nexe\ndenied\nstill\nerr"
+			}
+			if !r.Trial.Action.OK() || strings.TrimSpace(r.Trial.Action.Output) != want {
+				t.Errorf("action: %+v\nwant %q", r.Trial.Action, want)
+			}
+			if r.Verdict.Status == model.Fail || len(r.Leftovers) > 0 || len(r.Trial.Incomplete) > 0 || len(r.Trial.Attempts) > 0 {
+				t.Errorf("%v: %s; leftovers %q, incomplete %q, attempts %+v", r.Verdict.Status, r.Verdict.Reason, r.Leftovers, r.Trial.Incomplete, r.Trial.Attempts)
+			}
+			orphans := 0
+			for _, p := range r.Trial.Processes {
+				if p.Phantom && (p.PID != s.members[0].PID || p.Number != inner || p.Exit != nil) {
+					t.Errorf("phantom: %+v", p)
+				}
+				if slices.Equal(p.Args, []string{"sleep", "0.05"}) && p.Exit != nil {
+					orphans++
+				}
+			}
+			if orphans != 1 {
+				t.Errorf("the end of the orphan was not seen: %+v", r.Trial.Processes)
+			}
+			s.wantAlive(t)
+			s.wantClean(t)
+		})
+	}
+}
+
+// wantClean wants nothing of pilot's to be left in the container.
+func (s *scene) wantClean(t *testing.T) {
+	t.Helper()
+	space, err := procfs.Namespace(s.one, "pid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[int]bool{s.one: true}
+	for _, m := range s.members {
+		want[m.PID] = true
+	}
+	waitFor(t, "all of pilot's in the container ends", func() bool {
+		pids, err := procfs.Processes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pid := range pids {
+			// A zombie has no namespaces, but its parent knows of it.
+			if got, err := procfs.Namespace(pid, "pid"); err == nil && got == space && !want[pid] {
+				return false
+			}
+		}
+		for pid := range want {
+			children, err := procfs.Children(pid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range children {
+				if !want[c] {
+					return false
+				}
+			}
+			if procfs.Tracer(pid) != 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// numberOf returns what a process is called in its own pid namespace.
+func numberOf(t *testing.T, pid int) int {
+	t.Helper()
+	s, err := procfs.ReadStatus(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.NSpid[len(s.NSpid)-1]
+}
