@@ -41,7 +41,7 @@ func TestPreflight(t *testing.T) {
 		{"deadline", func(f *ProcessFacts) { f.Traits.Deadline = true }, []string{"SCHED_DEADLINE"}},
 		{"shadow stack", func(f *ProcessFacts) { f.Shadow = true }, []string{"shadow stack"}},
 		{"chroot", func(f *ProcessFacts) { f.Root = "/srv/jail" }, []string{"chroot"}},
-		{"container", func(f *ProcessFacts) { f.Foreign = []string{"mnt", "pid", "user", "net"} }, []string{"pid", "user"}},
+		{"users without a root", func(f *ProcessFacts) { f.Rootless = true }, []string{"user"}},
 		{"private mounts", func(f *ProcessFacts) { f.Foreign = []string{"mnt", "net"} }, []string{"mnt", "net"}},
 		{"user", func(f *ProcessFacts) { f.Credentials = []Credentials{user(4000, 33), user(4001, 33)} }, nil},
 		{"users", func(f *ProcessFacts) { f.Credentials = []Credentials{user(4000, 33), user(4001, 34)} }, []string{"uid 34"}},

@@ -156,10 +156,8 @@ func auditCredentials(ph *phantom) error {
 		return err
 	}
 	origins := map[int]procfs.Status{}
-	for _, t := range ph.process.Threads {
-		if s, known := ph.process.Status[t.TID]; known {
-			origins[ph.process.Number(t.TID)] = s
-		}
+	for tid, s := range ph.process.Status {
+		origins[ph.process.Number(tid)] = s
 	}
 	for _, tid := range tids {
 		s, err := procfs.ReadTaskStatus(ph.lead.PID, tid)
