@@ -52,6 +52,7 @@ type Load struct {
 const (
 	loadStart = 15 * time.Second // limit for connecting all clients
 	loadStop  = 10 * time.Second // limit for finishing the requests under way
+	loadStats = 30 * time.Second // limit for an answer; the disk may be busy
 )
 
 // StartLoad starts a load and waits until all its clients are connected. The
@@ -160,7 +161,7 @@ func (l *Load) Stats() (LoadStats, error) {
 }
 
 func (l *Load) read() (LoadStats, error) {
-	if err := l.stdout.SetReadDeadline(time.Now().Add(loadStop)); err != nil {
+	if err := l.stdout.SetReadDeadline(time.Now().Add(loadStats)); err != nil {
 		return LoadStats{}, err
 	}
 	var stats LoadStats
