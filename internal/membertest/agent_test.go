@@ -17,6 +17,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/agent"
 	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/image"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/observe"
@@ -40,6 +41,9 @@ type request struct {
 	Doctor, Take bool
 	// Action asks for a whole run.
 	Action []string
+	// Fault strikes the snapshot and the worlds. Diary is a file that tells of it.
+	Fault fault.Injection
+	Diary string
 	// Drop are capabilities that the agent shall not have.
 	Drop []int
 }
@@ -90,6 +94,9 @@ func agentMain() {
 		if refusals := o.refusals(); len(refusals) > 0 && !req.Take {
 			o.problem("doctor: %v", &model.RefusedError{Refusals: refusals})
 		} else {
+			if req.Diary != "" {
+				fault.Arm(func(fault.Injection) { _ = os.WriteFile(req.Diary, nil, 0o600) }, req.Fault)
+			}
 			o.fork(context.Background(), req)
 		}
 	}
@@ -152,6 +159,15 @@ func (o *outcome) fork(ctx context.Context, req request) {
 
 // world looks at a world, lets it run, looks again and ends it.
 func (o *outcome) world(w *spawn.World, req request) {
+	var watch *observe.Watch
+	defer func() {
+		if err := w.Close(); err != nil {
+			o.problem("close world %s: %v", w.Name, err)
+		}
+		if watch != nil {
+			watch.Wait()
+		}
+	}()
 	if err := w.Wake(spawn.Opening(w)); err != nil {
 		o.problem("wake: %v", err)
 		return
@@ -163,7 +179,7 @@ func (o *outcome) world(w *spawn.World, req request) {
 	if err := w.Release(); err != nil {
 		o.problem("release %s: %v", w.Name, err)
 	}
-	watch := observe.New(w)
+	watch = observe.New(w)
 	for i, m := range req.Members {
 		for _, r := range w.Tree.Roots {
 			if r.Source == m.Data[0] {
@@ -174,10 +190,6 @@ func (o *outcome) world(w *spawn.World, req request) {
 	for _, ph := range w.Phantoms() {
 		o.compare(ph, true)
 	}
-	if err := w.Close(); err != nil {
-		o.problem("close world %s: %v", w.Name, err)
-	}
-	watch.Wait()
 }
 
 // follow waits until a phantom has done its rounds.

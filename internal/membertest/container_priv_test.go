@@ -3,15 +3,24 @@
 package membertest
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/victim"
+	"golang.org/x/sys/unix"
 )
 
 // TestPrivRootlessFirst forks number 1 of a container that an ordinary user made.
@@ -66,12 +75,19 @@ func (s *scene) forkInside(t *testing.T) outcome {
 	if refusals := o.refusals(); len(refusals) > 0 || len(o.Problems) > 0 {
 		t.Errorf("doctor: %v %v", &model.RefusedError{Refusals: refusals}, o.Problems)
 	}
+	s.joinContainer(t)
+	return s.forkBy(t, request{Take: true})
+}
+
+// joinContainer has further agents started in the container, as those are which
+// an agent outside starts.
+func (s *scene) joinContainer(t *testing.T) {
+	t.Helper()
 	s.space = osthread.New()
 	t.Cleanup(s.space.Close)
-	if err := s.space.Do(func() error { return join(s.members[0].PID) }); err != nil {
+	if err := s.space.Do(func() error { return join(s.one) }); err != nil {
 		t.Fatal(err)
 	}
-	return s.forkBy(t, request{Take: true})
 }
 
 // TestPrivRootlessRun runs an action, which sees the numbers and users of the
@@ -120,6 +136,71 @@ func TestPrivRootlessRun(t *testing.T) {
 			s.wantClean(t)
 		})
 	}
+}
+
+// TestPrivRootlessKillAgent kills agents at random moments. Nothing of theirs may
+// fall to number 1 of the container, which is production, or hold it up.
+func TestPrivRootlessKillAgent(t *testing.T) {
+	for name, first := range map[string]bool{"first": true, "other": false} {
+		t.Run(name, func(t *testing.T) {
+			s := contain(t, rootless, first, member{"inside", victim.Identity{}})
+			began := threadsOf(t, s.members[0].PID)
+			whole := time.Now()
+			s.runKilled(t, 0)
+			span := time.Since(whole)
+			const kills = 30
+			for i := range kills {
+				s.runKilled(t, rand.N(span)+time.Millisecond)
+				for _, log := range s.logs {
+					if n, bad := progress(log); len(bad) > 0 {
+						t.Fatalf("after kill %d: %d of %d rounds of %s went wrong, first %q", i, len(bad), n, log, bad[0])
+					}
+				}
+			}
+			s.wantClean(t)
+			s.wantAlive(t)
+			waitFor(t, "helpers end", func() bool { return threadsOf(t, s.members[0].PID) <= began+3 })
+			s.runKilled(t, 0)
+			s.wantClean(t)
+		})
+	}
+}
+
+// runKilled starts a run and kills its agent after a while; 0 lets it end.
+func (s *scene) runKilled(t *testing.T, after time.Duration) {
+	t.Helper()
+	input, err := json.Marshal(request{Members: s.members, Dir: filepath.Join(s.dir, "fork"), Action: []string{"/bin/true"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{agentName}, Stdin: bytes.NewReader(input), Stdout: &out}
+	if err := s.space.Do(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	if after == 0 {
+		err := cmd.Wait()
+		var o outcome
+		if err := errors.Join(err, json.Unmarshal(out.Bytes(), &o)); err != nil || len(o.Problems) > 0 {
+			t.Fatalf("agent: %v %v", err, o.Problems)
+		}
+	} else {
+		time.Sleep(after)
+		// The one inside has production in its hands. It would end in good order
+		// with the one outside.
+		inner, _ := procfs.Children(cmd.Process.Pid)
+		for _, pid := range inner {
+			if args, _ := procfs.Cmdline(pid); len(args) == 1 && args[0] == "pilot-agent-inside" {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		}
+		if len(inner) == 0 {
+			_ = cmd.Process.Kill()
+		}
+		_ = cmd.Wait()
+	}
+	// The agent inside, and phantoms that are being killed, may still write.
+	waitFor(t, "the agent's files go", func() bool { return os.RemoveAll(filepath.Join(s.dir, "fork")) == nil })
 }
 
 // wantClean wants nothing of pilot's to be left in the container.

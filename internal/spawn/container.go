@@ -80,11 +80,14 @@ func (ph *phantom) forkContained(w *World) (err error) {
 	if ph.stem, err = ph.entry.Fork(unix.CLONE_PARENT, 0); err != nil {
 		return err
 	}
-	if err := ph.endEntry(); err != nil {
+	if err := errors.Join(ph.endEntry(), fault.EntryEnded.Hit()); err != nil {
 		return err
 	}
 	if err := ph.reachInner(w.phantoms[0]); err != nil {
 		return fmt.Errorf("enter the world's process numbers: %w", err)
+	}
+	if err := fault.NumbersEntered.Hit(); err != nil {
+		return err
 	}
 	return ph.forkLead()
 }
@@ -182,7 +185,7 @@ func (w *World) numberInit() error {
 		return err
 	}
 	defer space.Close()
-	return w.init.Number(space, proc)
+	return errors.Join(w.init.Number(space, proc), fault.WorldNumbered.Hit())
 }
 
 // auditContainer makes sure that the namespaces of users and process numbers are

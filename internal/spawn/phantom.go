@@ -214,9 +214,7 @@ func (ph *phantom) kill() error {
 	if ph.lead != nil {
 		errs = append(errs, ph.lead.Kill())
 		if !ph.running {
-			for _, p := range append(ph.threads, ph.lead) {
-				errs = append(errs, p.WaitGone())
-			}
+			errs = append(errs, tracee.WaitAllGone(append(ph.threads, ph.lead)))
 		}
 		errs = append(errs, fault.PhantomKilled.Hit(), ph.stem.ReapChild(ph.lead.PID), fault.PhantomReaped.Hit())
 	}

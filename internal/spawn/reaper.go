@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/tracee"
@@ -22,6 +23,9 @@ import (
 // the workshop's, no right; nobody may look into it.
 func (ph *phantom) makeReaper() (err error) {
 	if ph.reaper, err = ph.stem.Fork(0, 1); err != nil {
+		return err
+	}
+	if err := fault.ReaperBorn.Hit(); err != nil {
 		return err
 	}
 	p := ph.reaper
@@ -59,7 +63,7 @@ func (ph *phantom) makeReaper() (err error) {
 	if err := unmapAll(p); err != nil {
 		return fmt.Errorf("make number 1: %w", err)
 	}
-	return dropRights(p)
+	return errors.Join(dropRights(p), fault.ReaperMade.Hit())
 }
 
 // unmapAll unmaps all memory of a puppet but its workshop: it has that of its

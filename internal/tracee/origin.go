@@ -92,6 +92,7 @@ type Origin struct {
 	astray  bool
 	gone    bool // the process has ended, and its number may be another's
 	forking bool // the clone was begun, and its end was not seen
+	cloned  bool // likewise, or it has ended
 	unborn  int  // pid of a clone that was not handed over as the seed
 }
 

@@ -218,7 +218,7 @@ func (o *Origin) StartFork() error {
 	if err := sys.ContSyscall(o.helper); err != nil {
 		return err
 	}
-	o.forking = true
+	o.forking, o.cloned = true, true
 	return fault.ForkStarted.Hit()
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/sys"
@@ -312,6 +313,29 @@ func (p *Puppet) WaitGone() error {
 		}
 		if err != nil {
 			return err
+		}
+	}
+}
+
+// WaitAllGone is WaitGone for several threads, in whatever order they end: the
+// last thread of number 1 of a pid namespace waits until all others are collected
+// (zap_pid_ns_processes, kernel/pid_namespace.c).
+func WaitAllGone(puppets []*Puppet) error {
+	left := slices.Clone(puppets)
+	for deadline := time.Now().Add(puppetTimeout); ; sys.Nanosleep(int64(pollInterval)) {
+		var errs []error
+		left = slices.DeleteFunc(left, func(p *Puppet) bool {
+			got, ws, err := sys.WaitStop(p.TID)
+			if err != nil && !isGone(err) {
+				errs = append(errs, fmt.Errorf("wait for tid %d: %w", p.TID, err))
+			}
+			return err != nil || got != 0 && !ws.Stopped()
+		})
+		if len(errs) > 0 || len(left) == 0 {
+			return errors.Join(errs...)
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("wait for the end of %d threads, tid %d first: %w", len(left), left[0].TID, ErrBudget)
 		}
 	}
 }

@@ -61,7 +61,7 @@ func Start(c Config, confine func(pid int) error) (*Process, error) {
 	if err := sys.KeepFromChildren(); err != nil {
 		return nil, err
 	}
-	view, err := newView(c.ScratchSize, c.Lender)
+	view, err := newView(c)
 	if err != nil {
 		return nil, fmt.Errorf("prepare world: %w", err)
 	}
@@ -311,12 +311,25 @@ func (p *Process) Kill() error {
 	return err
 }
 
+// waitTimeout bounds the wait for the end of an init. It is over in milliseconds,
+// or something is in the world's pid namespace that nobody reaps.
+const waitTimeout = 30 * time.Second
+
 // Wait collects the init. All other processes of the world must be reaped.
 func (p *Process) Wait() error {
-	if p.self != p.cmd.Process {
-		_, _ = p.self.Wait()
+	ended := make(chan error, 1)
+	go func() {
+		if p.self != p.cmd.Process {
+			_, _ = p.self.Wait()
+		}
+		ended <- p.cmd.Wait()
+	}()
+	var err error
+	select {
+	case err = <-ended:
+	case <-time.After(waitTimeout):
+		err = fmt.Errorf("world init, pid %d, does not end", p.PID())
 	}
-	err := p.cmd.Wait()
 	_ = p.conn.Close()
 	_ = p.upper.Close()
 	for range p.Events { // until the reader has ended

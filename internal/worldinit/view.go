@@ -71,9 +71,10 @@ func (v *view) addBinds(binds []Bind) error {
 // be somewhere; this directory is seen in no layer.
 const upperRoot = "/dev"
 
-// newView makes the layers. Their upper layers are memory, at most size bytes if that is not 0.
-func newView(size int64, lender int) (v *view, err error) {
-	v = &view{lender: lender}
+// newView makes the layers of the world that c describes. Their upper layers are
+// memory, at most c.ScratchSize bytes if that is not 0.
+func newView(c Config) (v *view, err error) {
+	v = &view{lender: c.Lender}
 	// Its mounts are seen by this thread only, and end with it, but for those
 	// that the view holds.
 	thread := osthread.New()
@@ -89,7 +90,7 @@ func newView(size int64, lender int) (v *view, err error) {
 		if err != nil {
 			return err
 		}
-		if err := (Config{ScratchSize: size}).tmpfs(upperRoot, "mode=755"); err != nil {
+		if err := c.tmpfs(upperRoot, "mode=755"); err != nil {
 			return fmt.Errorf("make the upper layers: %w", err)
 		}
 		if v.upper, err = os.Open(upperRoot); err != nil {
@@ -101,7 +102,10 @@ func newView(size int64, lender int) (v *view, err error) {
 				return fmt.Errorf("layer over %s: %w", path, err)
 			}
 		}
-		return v.addKernelViews()
+		if err := v.addKernelViews(); err != nil || c.Within == 0 {
+			return err
+		}
+		return v.join()
 	})
 	if err != nil {
 		v.close()
@@ -130,6 +134,28 @@ func (v *view) add(path, upper string) error {
 		return err
 	}
 	v.layers = append(v.layers, layer{path, os.NewFile(uintptr(fd), path)})
+	return nil
+}
+
+// join makes all layers one: root of a container may have no way through the
+// directories in which some of them are.
+func (v *view) join() error {
+	root := upperRoot + "/root"
+	if err := os.Mkdir(root, 0o755); err != nil {
+		return err
+	}
+	for _, l := range v.layers {
+		if err := attach(l.mount, root+l.path); err != nil {
+			return fmt.Errorf("layer %s: %w", l.path, err)
+		}
+		_ = l.mount.Close()
+	}
+	v.layers = nil
+	fd, err := unix.OpenTree(unix.AT_FDCWD, root, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
+		return os.NewSyscallError("open_tree", err)
+	}
+	v.layers = []layer{{"/", os.NewFile(uintptr(fd), "/")}}
 	return nil
 }
 

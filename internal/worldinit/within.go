@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"golang.org/x/sys/unix"
@@ -63,6 +64,9 @@ func startWithin(cmd *exec.Cmd, c Config) (init *os.Process, err error) {
 			return err
 		}
 		defer program.mem.Close()
+		if err := fault.ProgramHeld.Hit(); err != nil {
+			return err
+		}
 		// Now, since in there it may be forbidden, and groups of the agent's give
 		// rights to files.
 		if err := program.setGroups(status.Groups); err != nil {
@@ -77,6 +81,9 @@ func startWithin(cmd *exec.Cmd, c Config) (init *os.Process, err error) {
 			}
 		}
 		if err := program.become(c.Owner, status.GIDs[1]); err != nil {
+			return err
+		}
+		if err := fault.ContainerEntered.Hit(); err != nil {
 			return err
 		}
 		pid, err = program.bear(maps)
@@ -210,6 +217,9 @@ func (s *steered) bear(maps map[string]string) (pid int, err error) {
 		return 0, fmt.Errorf("make a process there: %w", err)
 	}
 	defer messenger.end()
+	if err := fault.MessengerBorn.Hit(); err != nil {
+		return 0, err
+	}
 	// Or what is in /proc of the next belongs to root of the host, since the
 	// program was executed as that, and cannot be written to.
 	if err := messenger.showSelf(); err != nil {
@@ -224,10 +234,16 @@ func (s *steered) bear(maps map[string]string) (pid int, err error) {
 			init.end()
 		}
 	}()
+	if err := fault.InitBorn.Hit(); err != nil {
+		return 0, err
+	}
 	for name, text := range maps {
 		if err := messenger.writeFile(fmt.Sprintf("/proc/%d/%s", init.pid, name), text); err != nil {
 			return 0, err
 		}
+	}
+	if err := fault.MapsWritten.Hit(); err != nil {
+		return 0, err
 	}
 	// Where groups may not be set (setgroups(2) is denied to containers of
 	// ordinary users) it has the member's.
