@@ -30,6 +30,8 @@ type Snapshot struct {
 	// Monotonic, Boottime and Wall are the clocks at the pause.
 	Monotonic, Boottime time.Duration
 	Wall                time.Time
+
+	attended map[*attendance]bool
 }
 
 // A Process is the captured state of one member.

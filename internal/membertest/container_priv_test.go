@@ -252,3 +252,96 @@ func numberOf(t *testing.T, pid int) int {
 	}
 	return s.NSpid[len(s.NSpid)-1]
 }
+
+// TestPrivContainerEnds ends a container under a run. Its parent must hear of that
+// as soon as without pilot, though processes of pilot's end with it, and the run
+// must not take it for the recovery's fault.
+func TestPrivContainerEnds(t *testing.T) {
+	for name, first := range map[string]bool{"first": true, "other": false} {
+		t.Run(name, func(t *testing.T) {
+			s := contain(t, rootless, first, member{"inside", victim.Identity{}})
+			input, err := json.Marshal(request{
+				Members: s.members, Dir: filepath.Join(s.dir, "fork"), Action: []string{"/bin/sleep", "10"},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{agentName}, Stdin: bytes.NewReader(input), Stdout: &out, Stderr: os.Stderr}
+			if err := s.space.Do(cmd.Start); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "the action runs", func() bool { return acting(s.one) })
+			stat, err := procfs.ReadStat(s.one)
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			if err := unix.Kill(s.one, unix.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			// Besides what the kernel takes: pilot looks ten times a second.
+			waitFor(t, "the parent of the container hears of its end", func() bool {
+				parent, err := procfs.ReadStat(stat.PPID)
+				return err != nil || parent.State == 'Z'
+			})
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("the container ended after %v", took)
+			}
+			var o outcome
+			if err := errors.Join(cmd.Wait(), json.Unmarshal(out.Bytes(), &o)); err != nil || o.Report == nil {
+				t.Fatalf("the run: %v %v", err, o.Problems)
+			}
+			r := o.Report
+			if r.Verdict.Status != model.Unknown || r.Trial.Ended != "ended with the container of the members" || len(r.Leftovers) > 0 {
+				t.Errorf("%v: %s; the trial %q, leftovers %q", r.Verdict.Status, r.Verdict.Reason, r.Trial.Ended, r.Leftovers)
+			}
+		})
+	}
+}
+
+// TestPrivContainerFirstEnds has number 1 of a world end, and with it, as in the
+// container, all others. Its end and theirs are seen as they are.
+func TestPrivContainerFirstEnds(t *testing.T) {
+	s := contain(t, rootless, false, member{"inside", victim.Identity{}}, member{"inside", victim.Identity{}})
+	home := filepath.Join(s.dir, "home")
+	s.members = append(s.members, model.Member{Name: "one", PID: s.one, Args: []string{victim.HoldName}, Data: []string{home}})
+	o := s.agent(t, request{Action: []string{"/bin/sh", "-c", "kill -QUIT 1; sleep 10"}}) // Go ends by it, with a message
+	if len(o.Problems) > 0 || o.Report == nil {
+		t.Fatalf("run: %v", o.Problems)
+	}
+	r := o.Report
+	for _, p := range r.Trial.Processes {
+		want := model.Exit{Signal: "SIGKILL"}
+		if p.Member == "one" {
+			want = model.Exit{Code: 2}
+		}
+		if p.Phantom && (p.Exit == nil || p.Exit.Code != want.Code || p.Exit.Signal != want.Signal) {
+			t.Errorf("trial: %+v: %+v", p, p.Exit)
+		}
+	}
+	if e := r.Trial.Action.Exit; e == nil || e.Signal != "SIGKILL" || r.Trial.Action.Duration > 5*time.Second {
+		t.Errorf("action: %+v %+v", r.Trial.Action, e)
+	}
+	for _, p := range r.Control.Processes {
+		if p.Exit != nil {
+			t.Errorf("control: %+v: %+v", p, p.Exit)
+		}
+	}
+	if r.Verdict.Status != model.Fail || len(r.Leftovers) > 0 {
+		t.Errorf("%v: %s; leftovers %q", r.Verdict.Status, r.Verdict.Reason, r.Leftovers)
+	}
+	s.wantAlive(t)
+	s.wantClean(t)
+}
+
+// acting reports whether a world of the container that pid is in runs a command.
+func acting(pid int) bool {
+	all, _ := procfs.Processes()
+	for _, p := range all {
+		if args, _ := procfs.Cmdline(p); len(args) == 2 && args[0] == "/bin/sleep" {
+			return true
+		}
+	}
+	return false
+}

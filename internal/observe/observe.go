@@ -85,6 +85,7 @@ func (o *Watch) watchPhantom(p *model.Process, ph spawn.Phantom) {
 			exit.Code, exit.Signal = 0, unix.SignalName(ws.Signal())
 		}
 	}
+	o.world.Bury(ph)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	p.Exit = exit

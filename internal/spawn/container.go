@@ -52,12 +52,34 @@ func (w *World) forkContained() error {
 	slices.SortStableFunc(order, func(a, b *capture.Process) int {
 		return min(a.Number(a.Member.PID), 2) - min(b.Number(b.Member.PID), 2)
 	})
+	_ = w.tracer.Do(w.attend)
 	for _, p := range order {
 		if err := w.forkOne(p, (*phantom).forkContained); err != nil {
 			return err
 		}
 	}
 	return w.tracer.Do(w.numberInit)
+}
+
+// attend has those collected that end with the container, and not by us: it is at
+// an end only then.
+func (w *World) attend() error {
+	w.leave = w.snap.Attend(func() (over bool) {
+		for _, ph := range w.phantoms {
+			puppets := []*tracee.Puppet{ph.entry, ph.reaper}
+			if !ph.running {
+				puppets = append(append(puppets, ph.threads...), ph.lead)
+			}
+			for _, p := range puppets {
+				if p != nil {
+					p.Heed()
+				}
+			}
+			over = ph.stem != nil && ph.stem.Heed() || over
+		}
+		return over && !w.Closing()
+	})
+	return nil
 }
 
 func (ph *phantom) forkContained(w *World) (err error) {
@@ -90,6 +112,24 @@ func (ph *phantom) forkContained(w *World) (err error) {
 		return err
 	}
 	return ph.forkLead()
+}
+
+// Bury collects the phantom of a container that has ended, when its exit status was
+// read. Number 1 ends only when all others were collected, by the stems, which
+// do so by themselves no more than they do anything.
+func (w *World) Bury(phantom Phantom) {
+	if w.container == nil {
+		return
+	}
+	_ = w.tracer.Do(func() error {
+		for _, ph := range w.phantoms {
+			if ph.pidfd == phantom.PIDFD && !ph.buried.Load() {
+				_ = ph.stem.ReapChild(ph.lead.PID)
+				ph.buried.Store(true)
+			}
+		}
+		return nil
+	})
 }
 
 // enter moves a puppet without descriptors into namespaces of process pid, by

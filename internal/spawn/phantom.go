@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"github.com/pilotexec/pilot/internal/capture"
 	"github.com/pilotexec/pilot/internal/fault"
@@ -29,6 +30,7 @@ type phantom struct {
 	running bool
 	// contained is set in a world of a container: see forkContained.
 	contained bool
+	buried    atomic.Bool // see World.Bury
 }
 
 // forbidden are the capabilities that nothing in a world has: those that reach
@@ -204,6 +206,9 @@ func (ph *phantom) reapStem() error {
 
 // ended reports whether the phantom is a zombie, or gone.
 func (ph *phantom) ended() bool {
+	if ph.buried.Load() {
+		return true
+	}
 	stat, err := procfs.ReadStat(ph.lead.PID)
 	return err != nil || stat.State == 'Z' || stat.State == 'X'
 }
@@ -211,8 +216,12 @@ func (ph *phantom) ended() bool {
 // kill ends what is left of the phantom, the child before its parent.
 func (ph *phantom) kill() error {
 	var errs []error
-	if ph.lead != nil {
-		errs = append(errs, ph.lead.Kill())
+	if ph.lead != nil && !ph.buried.Load() {
+		if ph.pidfd >= 0 {
+			errs = append(errs, ph.lead.KillBy(ph.pidfd))
+		} else {
+			errs = append(errs, ph.lead.Kill())
+		}
 		if !ph.running {
 			errs = append(errs, tracee.WaitAllGone(append(ph.threads, ph.lead)))
 		}

@@ -88,6 +88,7 @@ type World struct {
 	// pid namespace of the phantoms then: see forkContained.
 	container map[string]uint64
 	numbers   uint64
+	leave     func() // see attend
 	root      [2]int // see Root
 	awake     bool   // phantoms are complete, and the audit has passed
 }
@@ -215,8 +216,11 @@ func (w *World) fork() error {
 
 func (w *World) forkOne(p *capture.Process, fork func(*phantom, *World) error) error {
 	ph := &phantom{process: p, pidfd: -1, contained: w.container != nil}
-	w.phantoms = append(w.phantoms, ph)
-	if err := w.tracer.Do(func() error { return fork(ph, w) }); err != nil {
+	err := w.tracer.Do(func() error {
+		w.phantoms = append(w.phantoms, ph)
+		return fork(ph, w)
+	})
+	if err != nil {
 		return fmt.Errorf("member %s: %w", p.Member.Name, err)
 	}
 	w.degraded(p)
@@ -281,9 +285,12 @@ func (w *World) Close() error {
 		for _, ph := range slices.Backward(w.phantoms) {
 			errs = append(errs, ph.kill())
 		}
+		if w.leave != nil {
+			w.leave()
+		}
+		w.phantoms = nil
 		return errors.Join(errs...)
 	}))
-	w.phantoms = nil
 	if w.objects != nil {
 		w.objects.Close()
 		w.objects = nil

@@ -41,6 +41,7 @@ type Puppet struct {
 	gadgets Gadgets
 	base    sys.Regs
 	equip   bool // the workshop is there
+	gone    bool // it has ended and was collected: its number may be another's
 	options int  // of ptrace
 }
 
@@ -291,6 +292,9 @@ func (p *Puppet) Release() error { return sys.Detach(p.TID, 0) }
 // Kill ends the puppet's process. See WaitGone.
 func (p *Puppet) Kill() error {
 	p.closeMem()
+	if p.gone {
+		return nil
+	}
 	if err := unix.Kill(p.PID, unix.SIGKILL); err != nil && !isGone(err) {
 		return err
 	}
@@ -304,9 +308,33 @@ func (p *Puppet) closeMem() {
 	}
 }
 
+// KillBy is Kill for one that may have been collected by another: pidfd names it,
+// whoever has its number now.
+func (p *Puppet) KillBy(pidfd sys.FD) error {
+	p.closeMem()
+	if err := unix.PidfdSendSignal(int(pidfd), unix.SIGKILL, nil, 0); err != nil && !isGone(err) {
+		return os.NewSyscallError("pidfd_send_signal", err)
+	}
+	return nil
+}
+
+// Heed reports whether the puppet has ended, though nobody of ours has killed it,
+// and collects it then. It must not run by itself.
+func (p *Puppet) Heed() bool {
+	if p.gone {
+		return true
+	}
+	got, ws, err := sys.PeekWait(p.TID)
+	if isGone(err) || err == nil && got != 0 && !ws.Stopped() {
+		_, _, _ = sys.TryWait(p.TID)
+		p.gone = true
+	}
+	return p.gone
+}
+
 // WaitGone waits for the end of a thread whose process was killed.
 func (p *Puppet) WaitGone() error {
-	for {
+	for !p.gone {
 		stop, err := wait(p.TID, time.Now().Add(puppetTimeout))
 		if errors.Is(err, ErrGone) || err == nil && stop.Kind == StopExited {
 			return nil
@@ -315,6 +343,7 @@ func (p *Puppet) WaitGone() error {
 			return err
 		}
 	}
+	return nil
 }
 
 // WaitAllGone is WaitGone for several threads, in whatever order they end: the
@@ -325,6 +354,9 @@ func WaitAllGone(puppets []*Puppet) error {
 	for deadline := time.Now().Add(puppetTimeout); ; sys.Nanosleep(int64(pollInterval)) {
 		var errs []error
 		left = slices.DeleteFunc(left, func(p *Puppet) bool {
+			if p.gone {
+				return true
+			}
 			got, ws, err := sys.WaitStop(p.TID)
 			if err != nil && !isGone(err) {
 				errs = append(errs, fmt.Errorf("wait for tid %d: %w", p.TID, err))
@@ -343,6 +375,9 @@ func WaitAllGone(puppets []*Puppet) error {
 // ReapChild lets the puppet collect its child pid, which has been killed or
 // has ended. pid is in the agent's pid namespace.
 func (p *Puppet) ReapChild(pid int) error {
+	if p.gone {
+		return nil // its children have another parent
+	}
 	number, err := Number(pid, p.PID)
 	if err == nil {
 		_, err = p.Call(Sys(unix.SYS_WAIT4, uint64(number), 0, unix.WALL, 0))

@@ -23,8 +23,10 @@ import (
 type Process struct {
 	cmd  *exec.Cmd
 	self *os.Process // cmd's, or who was made of it: see startWithin
-	conn *net.UnixConn
-	talk talk
+	// ended tells of the end of both.
+	ended chan error
+	conn  *net.UnixConn
+	talk  talk
 	// upper has the upper layer of each of layers, by its number.
 	upper  *os.File
 	layers []string
@@ -118,7 +120,9 @@ func Start(c Config, confine func(pid int) error) (*Process, error) {
 func (p *Process) start(c Config) (err error) {
 	if c.Within != 0 {
 		p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{}}
-		p.self, err = startWithin(p.cmd, c)
+		if p.self, err = startWithin(p.cmd, c); err == nil {
+			p.collect() // a container ends when all in it were collected
+		}
 		return err
 	}
 	if err := startAs(p.cmd, c.Owner); err != nil {
@@ -315,18 +319,25 @@ func (p *Process) Kill() error {
 // or something is in the world's pid namespace that nobody reaps.
 const waitTimeout = 30 * time.Second
 
-// Wait collects the init. All other processes of the world must be reaped.
-func (p *Process) Wait() error {
-	ended := make(chan error, 1)
+// collect begins to wait for the init's end.
+func (p *Process) collect() {
+	p.ended = make(chan error, 1)
 	go func() {
 		if p.self != p.cmd.Process {
 			_, _ = p.self.Wait()
 		}
-		ended <- p.cmd.Wait()
+		p.ended <- p.cmd.Wait()
 	}()
+}
+
+// Wait collects the init. All other processes of the world must be reaped.
+func (p *Process) Wait() error {
+	if p.ended == nil {
+		p.collect()
+	}
 	var err error
 	select {
-	case err = <-ended:
+	case err = <-p.ended:
 	case <-time.After(waitTimeout):
 		err = fmt.Errorf("world init, pid %d, does not end", p.PID())
 	}
