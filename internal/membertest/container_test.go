@@ -85,12 +85,16 @@ func contain(t *testing.T, c container, first bool, members ...member) *scene {
 	one := s.startContainer(t, c, args)
 	pids := []int{one}
 	if !first {
-		waitFor(t, "victims are started", func() bool {
-			pids, _ = procfs.Children(one)
-			return len(pids) == len(members)
-		})
-		slices.Sort(pids)
 		s.logs = append(s.logs, filepath.Join(s.dir, "home", victim.Log))
+	}
+	s.wantBusy(t)
+	if !first {
+		// Not before: os.StartProcess has a child of its own for a moment.
+		var err error
+		if pids, err = procfs.Children(one); err != nil || len(pids) != len(members) {
+			t.Fatalf("children of number 1: %v, %v", pids, err)
+		}
+		slices.Sort(pids)
 	}
 	for i, m := range members {
 		s.members = append(s.members, model.Member{
@@ -98,7 +102,6 @@ func contain(t *testing.T, c container, first bool, members ...member) *scene {
 		})
 	}
 	s.one = one
-	s.wantBusy(t)
 	return s
 }
 
