@@ -25,6 +25,7 @@ import (
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/spawn"
 	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/victim"
 	"golang.org/x/sys/unix"
 )
@@ -109,7 +110,7 @@ func agentMain() {
 func (o *outcome) run(req request) {
 	spec := model.Spec{
 		Members: req.Members, Action: req.Action, Dir: "/", Env: os.Environ(),
-		MaxPause: 500 * time.Millisecond, Timeout: patience, Settle: 100 * time.Millisecond,
+		MaxPause: 500 * time.Millisecond, Timeout: testenv.Patience, Settle: 100 * time.Millisecond,
 	}
 	var err error
 	if o.Report, err = (agent.Engine{}).Run(context.Background(), spec, req.Dir, func(string, string) {}); err != nil {
@@ -195,7 +196,7 @@ func (o *outcome) world(w *spawn.World, req request) {
 // follow waits until a phantom has done its rounds.
 func (o *outcome) follow(world string, m model.Member, log string, w *spawn.World, watch *observe.Watch, i int) {
 	cut, _ := progress(log)
-	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(testenv.Patience); ; time.Sleep(2 * time.Millisecond) {
 		n, bad := progress(log)
 		if len(bad) > 0 {
 			o.problem("%s: phantom of %s: %s", world, m.Name, bad[0])

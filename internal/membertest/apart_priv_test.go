@@ -15,6 +15,7 @@ import (
 	"github.com/pilotexec/pilot/internal/cgroup"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/victim"
 	"golang.org/x/sys/unix"
 )
@@ -115,7 +116,7 @@ func TestPrivApartKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			inner := 0
-			waitFor(t, "the agent inside begins", func() bool {
+			testenv.WaitFor(t, "the agent inside begins", func() bool {
 				children, _ := procfs.Children(cmd.Process.Pid)
 				for _, pid := range children {
 					if args, _ := procfs.Cmdline(pid); len(args) == 1 && args[0] == "pilot-agent-inside" {
@@ -124,7 +125,7 @@ func TestPrivApartKilled(t *testing.T) {
 				}
 				return inner != 0
 			})
-			waitFor(t, "worlds run", func() bool { // the init of each, and later its phantom
+			testenv.WaitFor(t, "worlds run", func() bool { // the init of each, and later its phantom
 				children, _ := procfs.Children(inner)
 				return len(children) >= 2
 			})
@@ -134,7 +135,7 @@ func TestPrivApartKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = cmd.Wait()
-			waitFor(t, "the agent inside ends", func() bool {
+			testenv.WaitFor(t, "the agent inside ends", func() bool {
 				st, err := procfs.ReadStatus(inner)
 				return err != nil || strings.HasPrefix(st.State, "Z")
 			})
@@ -142,7 +143,7 @@ func TestPrivApartKilled(t *testing.T) {
 				t.Errorf("the agent outside says %s", out.String())
 			}
 			s.wantAlive(t)
-			waitFor(t, "its helper ends", func() bool {
+			testenv.WaitFor(t, "its helper ends", func() bool {
 				return procfs.Tracer(s.members[0].PID) == 0
 			})
 			sweepGroups(t, filepath.Base(s.dir))
@@ -158,7 +159,7 @@ func sweepGroups(t *testing.T, label string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the agent's control groups go", func() bool {
+	testenv.WaitFor(t, "the agent's control groups go", func() bool {
 		if _, err := cgroup.Sweep(hierarchies); err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/pilotexec/pilot/internal/fault"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/victim"
 )
 
@@ -59,7 +60,7 @@ func (s *scene) failEverywhere(t *testing.T, missing []fault.Point) {
 		}
 	}
 	s.wantAlive(t)
-	waitFor(t, "helpers end", func() bool { return threadsOf(t, s.members[0].PID) <= began+3 })
+	testenv.WaitFor(t, "helpers end", func() bool { return threadsOf(t, s.members[0].PID) <= began+3 })
 	s.forkBy(t, request{Take: true})
 	s.wantClean(t)
 }
@@ -81,7 +82,7 @@ func (s *scene) strike(t *testing.T, in fault.Injection, maybe bool) {
 		t.Fatal(err)
 	}
 	err = cmd.Wait()
-	waitFor(t, "the agent's files go", func() bool { return os.RemoveAll(req.Dir) == nil })
+	testenv.WaitFor(t, "the agent's files go", func() bool { return os.RemoveAll(req.Dir) == nil })
 	if rerr := os.Remove(req.Diary); errors.Is(rerr, fs.ErrNotExist) && maybe {
 		return
 	} else if rerr != nil {

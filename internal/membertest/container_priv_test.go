@@ -19,6 +19,7 @@ import (
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/victim"
 	"golang.org/x/sys/unix"
 )
@@ -159,7 +160,7 @@ func TestPrivRootlessKillAgent(t *testing.T) {
 			}
 			s.wantClean(t)
 			s.wantAlive(t)
-			waitFor(t, "helpers end", func() bool { return threadsOf(t, s.members[0].PID) <= began+3 })
+			testenv.WaitFor(t, "helpers end", func() bool { return threadsOf(t, s.members[0].PID) <= began+3 })
 			s.runKilled(t, 0)
 			s.wantClean(t)
 		})
@@ -200,7 +201,7 @@ func (s *scene) runKilled(t *testing.T, after time.Duration) {
 		_ = cmd.Wait()
 	}
 	// The agent inside, and phantoms that are being killed, may still write.
-	waitFor(t, "the agent's files go", func() bool { return os.RemoveAll(filepath.Join(s.dir, "fork")) == nil })
+	testenv.WaitFor(t, "the agent's files go", func() bool { return os.RemoveAll(filepath.Join(s.dir, "fork")) == nil })
 }
 
 // wantClean wants nothing of pilot's to be left in the container.
@@ -214,7 +215,7 @@ func (s *scene) wantClean(t *testing.T) {
 	for _, m := range s.members {
 		want[m.PID] = true
 	}
-	waitFor(t, "all of pilot's in the container ends", func() bool {
+	testenv.WaitFor(t, "all of pilot's in the container ends", func() bool {
 		pids, err := procfs.Processes()
 		if err != nil {
 			t.Fatal(err)
@@ -271,7 +272,7 @@ func TestPrivContainerEnds(t *testing.T) {
 			if err := s.space.Do(cmd.Start); err != nil {
 				t.Fatal(err)
 			}
-			waitFor(t, "the action runs", func() bool { return acting(s.one) })
+			testenv.WaitFor(t, "the action runs", func() bool { return acting(s.one) })
 			stat, err := procfs.ReadStat(s.one)
 			if err != nil {
 				t.Fatal(err)
@@ -281,7 +282,7 @@ func TestPrivContainerEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			// Besides what the kernel takes: pilot looks ten times a second.
-			waitFor(t, "the parent of the container hears of its end", func() bool {
+			testenv.WaitFor(t, "the parent of the container hears of its end", func() bool {
 				parent, err := procfs.ReadStat(stat.PPID)
 				return err != nil || parent.State == 'Z'
 			})

@@ -15,6 +15,7 @@ import (
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/victim"
 	"golang.org/x/sys/unix"
 )
@@ -159,7 +160,7 @@ func (s *scene) startContainer(t *testing.T, c container, args []string) int {
 		}
 	})
 	if len(c.unshare) > 0 {
-		waitFor(t, "the container begins", func() bool {
+		testenv.WaitFor(t, "the container begins", func() bool {
 			children, _ := procfs.Children(cmd.Process.Pid)
 			if len(children) == 1 {
 				one = children[0]

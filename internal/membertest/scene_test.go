@@ -3,27 +3,20 @@
 package membertest
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/pilotexec/pilot/internal/agent"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
-	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/victim"
 	"github.com/pilotexec/pilot/internal/worldinit"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
@@ -39,46 +32,13 @@ func TestMain(m *testing.M) {
 	case agentName:
 		agentMain()
 	default:
-		code := m.Run()
-		if left := leftovers(); len(left) > 0 && code == 0 {
-			fmt.Fprintln(os.Stderr, "left behind:", left)
-			code = 1
-		}
-		os.Exit(code)
+		testenv.Main(m)
 	}
 }
 
-// prefix begins the names of this process's directories in /var/tmp.
-var prefix = fmt.Sprintf("pilot-member-%d-", os.Getpid())
-
-// leftovers names what tests of this process have left: processes and files.
-func leftovers() (out []string) {
-	out, _ = filepath.Glob("/var/tmp/" + prefix + "*")
-	children, _ := procfs.Children(os.Getpid())
-	for _, pid := range children {
-		out = append(out, fmt.Sprintf("process %d", pid))
-	}
-	return out
-}
-
-const (
-	// rounds is how many rounds a victim must do before the fork, and both
-	// sides after it.
-	rounds = 20
-	// patience bounds each wait.
-	patience = 20 * time.Second
-)
-
-func privileged(t *testing.T) {
-	t.Helper()
-	switch {
-	case os.Geteuid() == 0:
-	case os.Getenv("PILOT_REQUIRE_PRIVILEGED") != "":
-		t.Fatal("privileged test cannot run: not root")
-	default:
-		t.Skip("needs root")
-	}
-}
+// rounds is how many rounds a victim must do before the fork, and both sides after
+// it.
+const rounds = 20
 
 // A member is one victim of a test.
 type member struct {
@@ -110,21 +70,13 @@ func stage(t *testing.T, members ...member) *scene {
 // empty is a scene without victims.
 func empty(t *testing.T) *scene {
 	t.Helper()
-	privileged(t)
-	dir, err := os.MkdirTemp("/var/tmp", prefix)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &scene{dir: dir, binary: filepath.Join(dir, "victim"), space: osthread.New()}
-	t.Cleanup(s.space.Close)
+	testenv.Privileged(t)
+	dir := testenv.Dir(t, "member")
+	s := &scene{dir: dir, binary: filepath.Join(dir, "victim"), space: testenv.Space(t)}
 	if err := copyProgram(s.binary); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.space.Do(newNetwork); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -134,7 +86,7 @@ func empty(t *testing.T) *scene {
 func (s *scene) wantBusy(t *testing.T) {
 	t.Helper()
 	for _, log := range s.logs {
-		waitFor(t, log+" grows", func() bool {
+		testenv.WaitFor(t, log+" grows", func() bool {
 			n, bad := progress(log)
 			return len(bad) > 0 || n >= rounds
 		})
@@ -160,19 +112,6 @@ func copyProgram(to string) error {
 		return err
 	}
 	return out.Close()
-}
-
-// newNetwork gives the calling thread, and what is started on it, a network of
-// its own with a loopback device.
-func newNetwork() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return os.NewSyscallError("unshare", err)
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	return netlink.LinkSetUp(lo)
 }
 
 func (s *scene) start(t *testing.T, i int, m member) {
@@ -217,28 +156,10 @@ func (s *scene) start(t *testing.T, i int, m member) {
 	s.logs = append(s.logs, fmt.Sprintf("/proc/%d/root%s", cmd.Process.Pid, filepath.Join(data, victim.Log)))
 }
 
-// waitFor waits until done, or fails the test.
-func waitFor(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v", what, patience)
-		}
-	}
-}
-
-// progress counts the complete lines of a victim's log, and returns those that
-// tell of a defect. Rounds are numbered without a gap.
+// progress is [testenv.Rounds] of a log on disk.
 func progress(path string) (n int, bad []string) {
 	text, _ := os.ReadFile(path)
-	lines := strings.Split(string(text), "\n")
-	for _, line := range lines[:len(lines)-1] {
-		if !strings.HasPrefix(line, "ok "+strconv.Itoa(n)+" ") {
-			bad = append(bad, line)
-		}
-		n++
-	}
-	return n, bad
+	return testenv.Rounds(string(text))
 }
 
 // agent has the agent do req in the scene's network.
@@ -248,25 +169,7 @@ func (s *scene) agent(t *testing.T, req request) (o outcome) {
 	if err := os.RemoveAll(req.Dir); err != nil { // what another request has left
 		t.Fatal(err)
 	}
-	input, err := json.Marshal(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
-	defer cancel()
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, "/proc/self/exe")
-	cmd.Args = []string{agentName}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &out, os.Stderr
-	if err := s.space.Do(cmd.Start); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("agent: %v", err)
-	}
-	if err := json.Unmarshal(out.Bytes(), &o); err != nil {
-		t.Fatalf("agent said %q: %v", out.Bytes(), err)
-	}
+	testenv.Ask(t, s.space, agentName, req, &o)
 	return o
 }
 
@@ -296,7 +199,7 @@ func (s *scene) wantAlive(t *testing.T) {
 			name = s.members[i].Name
 		}
 		now, _ := progress(log)
-		waitFor(t, "origin "+name+" goes on", func() bool {
+		testenv.WaitFor(t, "origin "+name+" goes on", func() bool {
 			n, bad := progress(log)
 			return n >= now+rounds || len(bad) > 0
 		})
