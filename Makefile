@@ -4,7 +4,7 @@ PILOT_SOAK_KILLS ?= 10000
 
 PILOT_IMAGE_ROUNDS ?= 5000
 
-.PHONY: test soak image-soak
+.PHONY: test soak image-soak bench
 
 # The whole test suite, as in continuous integration.
 test:
@@ -21,3 +21,8 @@ soak:
 image-soak:
 	PILOT_REQUIRE_PRIVILEGED=1 PILOT_IMAGE_ROUNDS=$(PILOT_IMAGE_ROUNDS) \
 	go test ./internal/image -run '^TestRandomWriter$$' -count=1 -timeout 6h -v
+
+# Measures pilot beside the kernel's own calls, CRIU (where it is installed) and
+# real servers without it, and writes the table.
+bench:
+	go run ./bench -o docs/performance.md

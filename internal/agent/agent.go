@@ -25,7 +25,6 @@ import (
 	"github.com/pilotexec/pilot/internal/peer"
 	"github.com/pilotexec/pilot/internal/plan"
 	"github.com/pilotexec/pilot/internal/spawn"
-	"github.com/pilotexec/pilot/internal/verdict"
 )
 
 // An Engine is the agent as the command line sees it.
@@ -47,7 +46,7 @@ func (e Engine) Run(ctx context.Context, spec model.Spec, workDir string, progre
 	if pid, mounts, ok := e.elsewhere(spec.Members); ok && requireRoot() == nil {
 		return e.runInside(ctx, pid, mounts, spec, workDir, progress)
 	}
-	r := &run{spec: spec, dir: workDir, progress: progress, began: time.Now(), mounts: e.mounts, readLoad: readLoad}
+	r := &run{spec: spec, dir: workDir, progress: progress, began: time.Now(), engine: e, readLoad: readLoad}
 	if e.ReadHost != nil {
 		r.readLoad = e.ReadHost
 	}
@@ -95,7 +94,7 @@ type run struct {
 	dir      string
 	progress Progress
 	began    time.Time
-	mounts   uint64 // the engine's
+	engine   Engine
 	gaps     []model.Gap
 	rules    []peer.Rule // for peers outside
 	host     egress.Host
@@ -111,7 +110,9 @@ type run struct {
 	trial    *side
 	control  *side
 	snapTime model.Pause
-	stopHeed func() // nil before there is a snapshot
+	// predicted is what was expected of it.
+	predicted model.Pause
+	stopHeed  func() // nil before there is a snapshot
 }
 
 // side is a world with its watcher and its results.
@@ -139,7 +140,7 @@ func (r *run) check(ctx context.Context) error {
 	if r.confine, err = confine(groupName(r.dir), r.spec.Limits); err != nil {
 		return err
 	}
-	facts, err := examine(r.spec.Members, r.mounts)
+	facts, err := examine(r.spec.Members, r.engine.mounts)
 	if err != nil {
 		return err
 	}
@@ -147,6 +148,7 @@ func (r *run) check(ctx context.Context) error {
 		return err
 	}
 	r.spec.Members = withData(r.spec.Members, facts)
+	r.predicted = plan.PredictAll(processFacts(facts))
 	for i, f := range facts {
 		if r.spec.Members[i].Down() {
 			continue
@@ -155,11 +157,8 @@ func (r *run) check(ctx context.Context) error {
 		refusals = append(refusals, refused...)
 		r.gaps = append(r.gaps, gaps...)
 	}
-	uid, refused := owner(facts)
-	refusals = append(refusals, refused...)
-	if len(refused) == 0 {
-		refusals = append(refusals, checkWorld(uid)...)
-	}
+	unable, host := r.engine.checkMembers(facts)
+	refusals = append(append(refusals, unable...), host...)
 	refusals = append(refusals, checkData(r.spec.Members)...)
 	forbidden, err := r.checkEgress(ctx)
 	if err != nil {
@@ -191,7 +190,9 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	if err := fault.AgentCopied.Hit(); err != nil {
 		return err
 	}
-	r.progress("snapshot", fmt.Sprintf("production stops for at most %v", r.spec.MaxPause))
+	expected := r.predicted
+	r.progress("snapshot", fmt.Sprintf("production stops for at most %v, for about %s and the comparison of files (stop %s, capture %s, fork %s)",
+		r.spec.MaxPause, ms(expected.Total), ms(expected.Stop), ms(expected.Capture), ms(expected.Fork)))
 	seeds, err := r.confine.cage("seeds", 0)
 	if err != nil {
 		return err
@@ -214,9 +215,10 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 		return err
 	}
 	r.snapTime = r.snap.Pause
+	r.snapTime.Predicted = r.predicted.Total
 	p := r.snap.Pause
-	r.progress("released", fmt.Sprintf("production was stopped for %.1f ms (%d threads, %d objects, %d connections)",
-		float64(p.Total.Microseconds())/1000, p.Threads, p.Objects, p.Connections))
+	r.progress("released", fmt.Sprintf("production was stopped for %s (%d threads, %d objects, %d connections)",
+		ms(p.Total), p.Threads, p.Objects, p.Connections))
 	return nil
 }
 
@@ -238,7 +240,7 @@ func (r *run) spawn(ctx context.Context) error {
 		}
 		s.side.world, err = spawn.New(ctx, r.tracer, r.snap, spawn.Config{
 			Name: s.name, Dir: filepath.Join(r.dir, "worlds", s.name),
-			Members: r.spec.Members, Addresses: addresses,
+			Members: r.spec.Members, Addresses: addresses, Outside: r.engine.outside(),
 			ScratchSize: plan.ScratchSize(r.spec.Limits), Confinement: cage,
 		})
 		if err != nil {
@@ -304,119 +306,6 @@ func hostAddresses() (out []string, err error) {
 		out = append(out, fmt.Sprintf("%s/%d", ip.IP, bits))
 	}
 	return out, nil
-}
-
-// report ends the worlds and judges.
-func (r *run) report(ctx context.Context) (*model.Report, error) {
-	r.guard.halt()
-	for name, s := range map[string]**side{"trial": &r.trial, "control": &r.control} {
-		if *s == nil {
-			*s = &side{} // ended before it was made
-		}
-		(*s).seen.Name = name
-		r.guard.conclude((*s).ward, &(*s).seen)
-		if err := (*s).observed(); err != nil {
-			return nil, err
-		}
-	}
-	// It may tell of a pause that led to no snapshot.
-	if r.broke != nil && r.broke != context.Canceled {
-		r.trial.seen.Incomplete = append(r.trial.seen.Incomplete, "the run: "+r.broke.Error())
-	}
-	r.gaps = append(r.gaps, r.guard.crowding()...)
-	diffs := map[*side]*image.Tree{}
-	for _, s := range []*side{r.trial, r.control} {
-		switch {
-		case s.world == nil:
-		case s.seen.Ended != "":
-			s.seen.Incomplete = append(s.seen.Incomplete, "files: not compared, since the world was ended")
-		default:
-			diffs[s] = s.world.Tree
-		}
-	}
-	r.progress("erase", "both worlds and the snapshot")
-	closing := r.closeWorlds()
-	for s, tree := range diffs {
-		files, err := r.image.Diff(ctx, tree)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			s.seen.Incomplete = append(s.seen.Incomplete, fmt.Sprintf("files: %v", err))
-		}
-		for i := range files {
-			files[i].Member = r.memberOf(files[i].Path)
-		}
-		s.seen.Files = append(s.seen.Files, files...)
-	}
-	host, _ := os.Hostname()
-	out := &model.Report{
-		Version: model.Version, ID: filepath.Base(r.dir), Host: host,
-		Started: r.began, Duration: time.Since(r.began),
-		Spec: r.spec, Pause: r.snapTime, Data: r.ways(), Trial: r.trial.seen, Control: r.control.seen,
-		Verdict: verdict.Judge(model.Observation{
-			Spec: r.spec, Trial: r.trial.seen, Control: r.control.seen, Gaps: r.gaps,
-		}),
-		Confinement: r.confine.String(),
-	}
-	if closing != nil {
-		out.Leftovers = append(out.Leftovers, closing.Error())
-	}
-	if err := fault.RunJudged.Hit(); err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-// observed takes over what was seen of a world, as far as there was one.
-func (s *side) observed() error {
-	if s.world == nil {
-		return nil
-	}
-	s.seen.Spawn = s.world.Spawn
-	if s.watch == nil {
-		return nil
-	}
-	s.seen.Processes = s.watch.Processes()
-	s.seen.Lifetime = time.Since(s.world.Released)
-	s.seen.WallClockAhead = s.world.WallAhead
-	attempts, incomplete := s.world.Attempts(s.world.Released)
-	s.seen.Attempts = append(s.seen.Attempts, attempts...)
-	if incomplete != "" {
-		s.seen.Incomplete = append(s.seen.Incomplete, incomplete)
-	}
-	s.gather()
-	s.outside()
-	if s.seen.Ended != "" {
-		return nil // nobody is left to be looked at
-	}
-	if err := s.world.Audit(); err != nil {
-		return fmt.Errorf("at the end, world %s: %w", s.world.Name, err)
-	}
-	return nil
-}
-
-// outside takes over what the world wrote to files of the host, in its own layers.
-func (s *side) outside() {
-	changes, more, err := s.world.Init().Changes()
-	for _, c := range changes {
-		s.seen.Files = append(s.seen.Files, model.FileChange{Sign: c.Sign, Path: c.Path, Old: c.Old, New: c.New})
-	}
-	if more {
-		err = fmt.Errorf("there are more than %d", len(changes))
-	}
-	if err != nil {
-		s.seen.Incomplete = append(s.seen.Incomplete, fmt.Sprintf("files outside of the data: %v", err))
-	}
-}
-
-func (r *run) memberOf(path string) string {
-	for _, m := range r.spec.Members {
-		if capture.Within(path, m.Data) {
-			return m.Name
-		}
-	}
-	return ""
 }
 
 func (r *run) closeWorlds() error {

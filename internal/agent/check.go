@@ -21,10 +21,11 @@ func checkHost() []model.Refusal {
 }
 
 // checkWorld makes an empty world of the given owner and ends it. What a
-// security module, a limit or a surrounding container forbids is found so.
-func checkWorld(owner int) []model.Refusal {
+// security module, a limit or a surrounding container forbids is found so. within
+// and lender are as in worldinit.Config.
+func checkWorld(owner, within, lender int) []model.Refusal {
 	f := readHost()
-	p, err := worldinit.Start(worldinit.Config{Label: "check", Owner: owner}, nil)
+	p, err := worldinit.Start(worldinit.Config{Label: "check", Owner: owner, Within: within, Lender: lender}, nil)
 	if err == nil {
 		err = errors.Join(p.Kill(), p.Wait())
 	}

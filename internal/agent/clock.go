@@ -12,10 +12,12 @@ import (
 
 // clockGap tells how the clocks of both worlds stand to those of the pause.
 func clockGap(trial, control *spawn.World) model.Gap {
-	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
 	return model.Gap{
 		Object: "wall clock",
 		Detail: fmt.Sprintf("at the release it was ahead of the pause by %s in the trial, %s in the control, which is the time since; monotonic clocks were by %s and %s",
 			ms(trial.WallAhead), ms(control.WallAhead), ms(trial.ClockAhead), ms(control.ClockAhead)),
 	}
 }
+
+// ms is d for people: "3.2 ms".
+func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }

@@ -5,7 +5,6 @@ package agent
 import (
 	"errors"
 
-	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/plan"
 	"github.com/pilotexec/pilot/internal/procfs"
@@ -32,15 +31,14 @@ func credentials(pid int, tids []int) (out []plan.Credentials) {
 	return out
 }
 
-// owner decides across the members that run who is to own their worlds.
-func owner(all []facts) (uid int, refusals []model.Refusal) {
-	var running []plan.ProcessFacts
+// runningFacts are those of members that are not down.
+func runningFacts(all []facts) (running []plan.ProcessFacts) {
 	for _, f := range all {
 		if !f.Member.Down() {
 			running = append(running, f.ProcessFacts)
 		}
 	}
-	return plan.WorldOwner(running)
+	return running
 }
 
 // readFilters reads the seccomp filters, for which each thread must stop for

@@ -16,7 +16,7 @@ import (
 // imageOf is how the image of the sources is to be made. In the mounts of a
 // member it must not leave a directory that gc would look for on the host.
 func (r *run) imageOf(sources []string) image.Config {
-	return image.Config{Dir: filepath.Join(r.dir, "image"), Sources: sources, Nameless: r.mounts != 0}
+	return image.Config{Dir: filepath.Join(r.dir, "image"), Sources: sources, Nameless: r.engine.mounts != 0}
 }
 
 // ways are those by which the data were imaged; none if that did not come about.

@@ -133,6 +133,12 @@ func examineOne(m model.Member, mounts uint64) (f facts, err error) {
 	if f.Foreign, err = foreignNamespaces(m.PID, mounts); err != nil {
 		return f, err
 	}
+	if f.Container, err = containerOf(m.PID); err != nil {
+		return f, err
+	}
+	if f.Rootless, err = rootless(m.PID); err != nil {
+		return f, err
+	}
 	if f.Root, err = os.Readlink(fmt.Sprintf("/proc/%d/root", m.PID)); err != nil {
 		return f, err
 	}
@@ -175,7 +181,7 @@ func foreignNamespaces(pid int, mounts uint64) (out []string, err error) {
 	if mounts != 0 {
 		ours["mnt"] = mounts
 	}
-	for _, ns := range []string{"mnt", "pid", "user", "net"} {
+	for _, ns := range []string{"mnt", "net"} {
 		if theirs[ns] != ours[ns] {
 			out = append(out, ns)
 		}

@@ -142,9 +142,9 @@ func (e Engine) Doctor(ctx context.Context, spec model.Spec) (out []model.Diagno
 		return nil, err
 	}
 	members := withData(spec.Members, all)
-	uid, unable := owner(all)
-	if refusals := checkWorld(uid); len(refusals) > 0 && len(unable) == 0 {
-		out = append(out, model.Diagnosis{Refusals: refusals})
+	unable, host := e.checkMembers(all)
+	if len(host) > 0 {
+		out = append(out, model.Diagnosis{Refusals: host})
 	}
 	groups, err := confine(fmt.Sprintf("doctor-%d", os.Getpid()), model.Limits{MaxMemory: 1 << 30})
 	if err != nil {

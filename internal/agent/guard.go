@@ -287,6 +287,16 @@ func (g *guard) end(v *ward) {
 	g.cancel(errEnded)
 }
 
+// abandon ends all worlds for a reason of its own.
+func (g *guard) abandon(why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.why == "" {
+		g.why = why
+		g.endAll()
+	}
+}
+
 func (g *guard) endAll() {
 	for _, v := range g.wards {
 		g.end(v)

@@ -22,7 +22,12 @@ func (r *run) heed() (stop func()) {
 			case <-done:
 				return
 			case <-tick.C:
-				_ = r.tracer.Do(r.snap.Heed)
+				over := false
+				_ = r.tracer.Do(func() error { over = r.snap.Heed(); return nil })
+				if over {
+					r.guard.abandon("ended with the container of the members")
+					return
+				}
 			}
 		}
 	})

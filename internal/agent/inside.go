@@ -76,12 +76,8 @@ func enter(args []string) error {
 	if err := sys.Enter(pid, unix.CLONE_NEWNS|unix.CLONE_NEWNET|unix.CLONE_NEWIPC|unix.CLONE_NEWUTS); err != nil {
 		return err
 	}
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return os.NewSyscallError("unshare", err)
-	}
-	// First of all: what is mounted from now on must not be seen by production.
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return os.NewSyscallError("make mounts private", err)
+	if err := ownMounts(); err != nil {
+		return err
 	}
 	if err := attach(proc, "/proc"); err != nil {
 		return err
@@ -103,6 +99,46 @@ func enter(args []string) error {
 		return err
 	}
 	return os.NewSyscallError("exec", unix.Exec("/proc/self/exe", []string{insideName}, os.Environ()))
+}
+
+// ownMounts gives the calling thread a copy of its mounts.
+//
+// By unshare(2) alone a copy of the mounts of a user's container would be locked,
+// each to those below it, since the copy belongs to another user namespace: no
+// part of it could be copied again (see worldinit.Config). One that open_tree(2)
+// makes is as locked as the original. So that becomes the root of the other.
+func ownMounts() error {
+	tree, err := detached("/")
+	if err != nil {
+		return err
+	}
+	defer unix.Close(tree)
+	// What is mounted from now on must not be seen by production.
+	private := unix.MountAttr{Propagation: unix.MS_PRIVATE}
+	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &private); err != nil {
+		return os.NewSyscallError("make mounts private", err)
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return os.NewSyscallError("unshare", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return os.NewSyscallError("make mounts private", err)
+	}
+	const anywhere = "/proc"
+	if err := attach(tree, anywhere); err != nil {
+		return err
+	}
+	if err := unix.Chdir(anywhere); err != nil {
+		return err
+	}
+	// The old root comes to lie over the new one, pivot_root(2), "pivot_root(".", ".")".
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return os.NewSyscallError("pivot_root", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return os.NewSyscallError("umount", err)
+	}
+	return os.NewSyscallError("chdir", unix.Chdir("/"))
 }
 
 // detached clones the mounts at path. Nobody sees them before they are attached.

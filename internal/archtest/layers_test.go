@@ -29,11 +29,12 @@ var layers = map[string]layer{
 	"peer":    data,
 	"wire":    data,
 
-	"causal":  decisions,
-	"cut":     decisions,
-	"filter":  decisions,
-	"plan":    decisions,
-	"verdict": decisions,
+	"causal":   decisions,
+	"cut":      decisions,
+	"filter":   decisions,
+	"loglines": decisions,
+	"plan":     decisions,
+	"verdict":  decisions,
 
 	"seal":     edge,
 	"osthread": edge,

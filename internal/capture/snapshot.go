@@ -30,6 +30,8 @@ type Snapshot struct {
 	// Monotonic, Boottime and Wall are the clocks at the pause.
 	Monotonic, Boottime time.Duration
 	Wall                time.Time
+
+	attended map[*attendance]bool
 }
 
 // A Process is the captured state of one member.
@@ -59,6 +61,15 @@ type Process struct {
 	Itimers  [3]Itimer
 	signals  span // when those that are pending were read
 	Children []int
+}
+
+// Number returns the number that a thread has for itself. tid is that in the
+// agent's pid namespace, of which the member's may be a child.
+func (p *Process) Number(tid int) int {
+	if numbers := p.Status[tid].NSpid; len(numbers) > 0 {
+		return numbers[len(numbers)-1]
+	}
+	return tid
 }
 
 // A Region is the content of one mapping at the pause.

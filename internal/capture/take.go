@@ -401,15 +401,6 @@ func (t *taking) finish() error {
 	return nil
 }
 
-// Heed lets go of members that have ended. It must run on the tracer's thread,
-// every now and then until Close.
-func (s *Snapshot) Heed() error {
-	for _, p := range s.Processes {
-		p.Origin.Heed()
-	}
-	return nil
-}
-
 // Close erases the seeds and everything of ours in production. Worlds of the
 // snapshot must have ended. It must run on the tracer's thread.
 func (s *Snapshot) Close() error {

@@ -68,22 +68,24 @@ func (a *app) doctor(ctx context.Context, t *target, f format, operands []string
 
 func writeDiagnoses(w io.Writer, diagnoses []model.Diagnosis, maxPause time.Duration) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	var predicted time.Duration
+	var sum model.Pause
 	refusals := 0
 	for _, d := range diagnoses {
-		predicted += d.Predicted
+		sum = sum.Plus(d.Predicted)
 		refusals += len(d.Refusals)
 		writeDiagnosis(tw, d)
 	}
+	predicted := sum.Total
 	switch {
 	case refusals == 1:
 		fmt.Fprintln(tw, "cannot be piloted: 1 object is refused")
 	case refusals > 1:
 		fmt.Fprintf(tw, "cannot be piloted: %d objects are refused\n", refusals)
 	case predicted > maxPause:
-		fmt.Fprintf(tw, "can be piloted, but the predicted pause of %s is above --max-pause %s\n", predicted.Round(time.Microsecond*100), maxPause)
+		fmt.Fprintf(tw, "can be piloted, but the predicted pause of %s is above --max-pause %s\n", tenths(predicted), maxPause)
 	case predicted > 0:
-		fmt.Fprintf(tw, "can be piloted, predicted pause %s\n", predicted.Round(time.Microsecond*100))
+		fmt.Fprintf(tw, "can be piloted, predicted pause %s: stop %s, capture %s, fork %s, release %s, and what it takes to compare files that change\n",
+			tenths(predicted), tenths(sum.Stop), tenths(sum.Capture), tenths(sum.Fork), tenths(sum.Release))
 	default:
 		fmt.Fprintln(tw, "can be piloted")
 	}
@@ -98,7 +100,7 @@ func writeDiagnosis(w io.Writer, d model.Diagnosis) {
 		fmt.Fprintf(w, "%s: down, %s of data\n", printable(d.Member.Name), mebibytes(d.DataBytes))
 	default:
 		fmt.Fprintf(w, "%s (pid %d): %d threads, %s resident, %s of data, predicted pause %s\n", printable(d.Member.Name), d.Member.PID,
-			d.Threads, mebibytes(d.Resident), mebibytes(d.DataBytes), d.Predicted.Round(100*time.Microsecond))
+			d.Threads, mebibytes(d.Resident), mebibytes(d.DataBytes), tenths(d.Predicted.Total))
 	}
 	for _, o := range d.Objects {
 		fmt.Fprintf(w, "  %s\t%d\t%s\t%s\n", o.Status, o.Count, printable(o.Kind), printable(o.Detail))
@@ -117,5 +119,8 @@ func writeDiagnosis(w io.Writer, d model.Diagnosis) {
 	}
 	fmt.Fprintln(w)
 }
+
+// tenths rounds to tenths of a millisecond.
+func tenths(d time.Duration) time.Duration { return d.Round(100 * time.Microsecond) }
 
 func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

@@ -33,6 +33,7 @@ Examples:
 	setup: func(a *app, flags *flag.FlagSet) action {
 		o := &runOptions{target: targetFlags(flags), format: formatFlags(flags)}
 		flags.Var(&o.checks, "check", "shell `command` that succeeds when the cluster is healthy; repeatable")
+		flags.Var(&o.preserve, "preserve", "shell `command` that must go on to print each line it prints before CMD; repeatable")
 		flags.Var(&o.egress, "egress", "`peer=policy` of what is outside: deny, allow-read, stub, refuse-run; repeatable")
 		o.target.setting(flags, "timeout", "bound CMD and the wait for quiet after it by this `duration` (default 2m)")
 		o.target.setting(flags, "settle", "watch the fork for this `duration` after CMD ended (default 5s)")
@@ -42,11 +43,11 @@ Examples:
 }
 
 type runOptions struct {
-	target *target
-	checks texts
-	egress rules
-	format *format
-	quiet  bool
+	target           *target
+	checks, preserve texts
+	egress           rules
+	format           *format
+	quiet            bool
 }
 
 // run pilots the command in operands. Everything that can be wrong with what
@@ -118,14 +119,17 @@ func (a *app) spec(ctx context.Context, o *runOptions, operands []string) (model
 	for _, e := range append(o.egress, c.Egress...) { // the first that means a peer counts
 		spec.Egress = append(spec.Egress, model.EgressRule{Peer: e.Peer, Policy: e.Policy, Reply: e.Reply})
 	}
-	spec.Probes, err = probes(c.Checks, o.checks)
+	spec.Probes, err = probes(c.Checks, o.checks, o.preserve)
 	return spec, err
 }
 
-// probes are the checks of pilot.yaml and those of --check.
-func probes(checks []config.Check, lines []string) ([]model.Probe, error) {
+// probes are the checks of pilot.yaml, and those of --check and --preserve.
+func probes(checks []config.Check, lines, preserved []string) ([]model.Probe, error) {
 	for _, line := range lines {
 		checks = append(checks, config.Shell(line))
+	}
+	for _, line := range preserved {
+		checks = append(checks, config.Preserving(line))
 	}
 	var list []model.Probe
 	seen := map[string]bool{}
@@ -134,7 +138,10 @@ func probes(checks []config.Check, lines []string) ([]model.Probe, error) {
 			return nil, &model.UsageError{Err: fmt.Errorf("check %q is given twice", c.Name)}
 		}
 		seen[c.Name] = true
-		list = append(list, model.Probe{Name: c.Name, Command: c.Command, Timeout: c.Timeout})
+		list = append(list, model.Probe{
+			Name: c.Name, Command: c.Command, Timeout: c.Timeout,
+			Expect: c.Expect, Preserve: c.Preserve, SameAsControl: c.SameAsControl,
+		})
 	}
 	return list, nil
 }

@@ -98,7 +98,7 @@ func TestRm(t *testing.T) {
 func TestDoctor(t *testing.T) {
 	e := cluster()
 	e.diagnoses = []model.Diagnosis{
-		{Member: model.Member{Name: "etcd1", PID: 11}, Threads: 12, Resident: 64 << 20, DataBytes: 5 << 20, Predicted: 3100 * time.Microsecond,
+		{Member: model.Member{Name: "etcd1", PID: 11}, Threads: 12, Resident: 64 << 20, DataBytes: 5 << 20, Predicted: model.Pause{Total: 3100 * time.Microsecond, Stop: time.Millisecond, Capture: 2 * time.Millisecond, Release: 100 * time.Microsecond},
 			Objects: []model.Object{{Kind: "tcp", Count: 12, Status: "ok"}, {Kind: "anon_inode:[eventpoll]", Count: 1, Status: "ok", Detail: "edge"}},
 			Gaps:    []model.Gap{{Object: "fd 9", Detail: "dead"}}},
 		{Member: model.Member{Name: "etcd3"}, DataBytes: 1 << 20},
@@ -111,7 +111,7 @@ func TestDoctor(t *testing.T) {
 
 etcd3: down, 1.0 MiB of data
 
-can be piloted, predicted pause 3.1ms
+can be piloted, predicted pause 3.1ms: stop 1ms, capture 2ms, fork 0s, release 100µs, and what it takes to compare files that change
 `
 	if out := b.want(0, words("doctor etcd")); out != want {
 		t.Errorf("got\n%s", out)

@@ -61,6 +61,10 @@ type Check struct {
 	Name    string
 	Command []string
 	Timeout time.Duration
+	// What it prints must match Expect, keep all its lines, or be the same in the
+	// control.
+	Expect                  string
+	Preserve, SameAsControl bool
 }
 
 // An Egress says what is done about a peer outside of the worlds, package peer.
@@ -73,6 +77,13 @@ type Egress struct {
 // Shell is the check that runs line with sh.
 func Shell(line string) Check {
 	return Check{Name: line, Command: []string{"sh", "-c", line}, Timeout: DefaultCheckTimeout}
+}
+
+// Preserving is the check that line, run with sh, goes on to print what it prints.
+func Preserving(line string) Check {
+	c := Shell(line)
+	c.Preserve = true
+	return c
 }
 
 // Default is the configuration of an empty file.

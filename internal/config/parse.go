@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -184,6 +185,23 @@ func (p *parser) checks(n *yaml.Node) []Check {
 	return checks
 }
 
+// pattern decodes a regular expression.
+func (p *parser) pattern(n *yaml.Node, what string) string {
+	text := p.text(n, what)
+	if _, err := regexp.Compile(text); err != nil {
+		p.errorf(n, "%s: %v", what, err)
+	}
+	return text
+}
+
+// truth decodes true or false.
+func (p *parser) truth(n *yaml.Node, what string) (yes bool) {
+	if n.Kind != yaml.ScalarNode || n.Decode(&yes) != nil {
+		p.errorf(n, "%s must be true or false", what)
+	}
+	return yes
+}
+
 func (p *parser) check(n *yaml.Node) Check {
 	if n.Kind == yaml.ScalarNode {
 		return Shell(p.text(n, "a check"))
@@ -194,6 +212,9 @@ func (p *parser) check(n *yaml.Node) Check {
 		field{"name", func(n *yaml.Node) { c.Name = p.text(n, "name") }},
 		field{"command", func(n *yaml.Node) { c.Command = p.command(n) }},
 		field{"timeout", func(n *yaml.Node) { c.Timeout = p.duration(n, "timeout", lowTimeout) }},
+		field{"expect", func(n *yaml.Node) { c.Expect = p.pattern(n, "expect") }},
+		field{"preserve", func(n *yaml.Node) { c.Preserve = p.truth(n, "preserve") }},
+		field{"same-as-control", func(n *yaml.Node) { c.SameAsControl = p.truth(n, "same-as-control") }},
 	)
 	if len(p.errs) == before && len(c.Command) == 0 {
 		p.errorf(n, "a check needs a command")

@@ -136,6 +136,8 @@ func TestParseErrors(t *testing.T) {
 		{"egress peer", "egress:\n- {peer: a b, policy: deny}", `p.yaml:2: "a b" is not a peer such as db.example:5432, 10.0.0.7:443, 10.0.0.0/8 or *`},
 		{"egress reply", "egress:\n- {peer: a, policy: deny, reply: b}", `p.yaml:2: reply is for the policy stub`},
 		{"egress key", "egress:\n- {pear: a}", `p.yaml:2: unknown key "pear", did you mean "peer"?`},
+		{"check pattern", "checks:\n- {command: x, expect: '('}", "p.yaml:2: expect: error parsing regexp: missing closing ): `(`"},
+		{"check truth", "checks:\n- {command: x, preserve: maybe}", `p.yaml:2: preserve must be true or false`},
 		{"check empty", "checks:\n- name: a", `p.yaml:2: a check needs a command`},
 		{"check twice", "checks: [a, a]", `p.yaml:1: check "a" is given twice, first on line 1`},
 		{"check list", "checks: [[a]]", `p.yaml:1: a check must have the form "key: value", not a list`},

@@ -17,7 +17,6 @@ type owners struct {
 	init    int            // the world's first process, in our pid namespace
 	members map[int]string // phantoms, in our pid namespace
 	space   uint64         // the world's network namespace
-	depth   int            // of its pid namespace
 }
 
 func newOwners(init int, members map[int]string) (o owners, err error) {
@@ -26,9 +25,8 @@ func newOwners(init int, members map[int]string) (o owners, err error) {
 	if err != nil {
 		return o, err
 	}
-	status, err := procfs.ReadStatus(init)
-	o.space, o.depth = spaces["net"], len(status.NSpid)
-	return o, err
+	o.space = spaces["net"]
+	return o, nil
 }
 
 // of returns the process that sends p. Its pid is 0 when the socket, or the
@@ -75,8 +73,9 @@ func (o owners) holds(pid int, links []string) bool {
 
 func (o owners) describe(pid int) sender {
 	s := sender{member: o.members[pid]}
-	if status, err := procfs.ReadStatus(pid); err == nil && len(status.NSpid) >= o.depth {
-		s.pid, s.process = status.NSpid[o.depth-1], status.Name
+	if status, err := procfs.ReadStatus(pid); err == nil && len(status.NSpid) > 0 {
+		// The last is the process's own: no world makes pid namespaces.
+		s.pid, s.process = status.NSpid[len(status.NSpid)-1], status.Name
 	}
 	if args, err := procfs.Cmdline(pid); err == nil && len(args) > 0 {
 		s.process = shorten(strings.Join(args, " "))

@@ -11,7 +11,8 @@ import "fmt"
 type Point uint8
 
 // The points, in the order in which an undisturbed run meets them first. Those
-// of the last group are met on the way back from an error only.
+// of the last group are met on the way back from an error only, and, the very last, where
+// members are in a container.
 const (
 	none Point = iota
 
@@ -95,6 +96,18 @@ const (
 
 	SignalSeen
 	ForkDisarmed
+
+	// Of members in containers.
+	ProgramHeld
+	ContainerEntered
+	MessengerBorn
+	InitBorn
+	MapsWritten
+	EntryEnded
+	NumbersEntered
+	ReaperBorn
+	ReaperMade
+	WorldNumbered
 
 	end
 )
@@ -182,6 +195,17 @@ var names = [...]string{
 
 	SignalSeen:   "tracee: thread about to take a signal",
 	ForkDisarmed: "tracee: helper taken away from the gate",
+
+	ProgramHeld:      "worldinit: program held at its execve",
+	ContainerEntered: "worldinit: container entered",
+	MessengerBorn:    "worldinit: messenger born",
+	InitBorn:         "worldinit: init born in the container",
+	MapsWritten:      "worldinit: maps of users written",
+	EntryEnded:       "spawn: entry reaped",
+	NumbersEntered:   "spawn: stem in the inner pid namespace",
+	ReaperBorn:       "spawn: reaper born",
+	ReaperMade:       "spawn: reaper made",
+	WorldNumbered:    "spawn: init in the inner pid namespace",
 }
 
 // Adding a point to one list only does not compile.
@@ -194,6 +218,9 @@ func (p Point) String() string {
 	}
 	return fmt.Sprintf("point %d", uint8(p))
 }
+
+// InContainer reports whether only runs on members in a container come to p.
+func (p Point) InContainer() bool { return p >= ProgramHeld }
 
 // All returns every point there is.
 func All() []Point {

@@ -37,6 +37,9 @@ func testFaults(t *testing.T, kind string) {
 	t.Parallel()
 	s := stageVictims(t, kind)
 	for _, p := range fault.All() {
+		if p.InContainer() {
+			continue // package membertest has these
+		}
 		for _, effect := range []fault.Effect{fault.Error, fault.Delay, fault.Kill} {
 			t.Run(fmt.Sprintf("%s/%s", p, effect), func(t *testing.T) { s.strike(t, p, effect, 0) })
 		}

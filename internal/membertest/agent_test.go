@@ -11,13 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/agent"
 	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/image"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/observe"
@@ -25,6 +25,7 @@ import (
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/spawn"
 	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/victim"
 	"golang.org/x/sys/unix"
 )
@@ -41,6 +42,9 @@ type request struct {
 	Doctor, Take bool
 	// Action asks for a whole run.
 	Action []string
+	// Fault strikes the snapshot and the worlds. Diary is a file that tells of it.
+	Fault fault.Injection
+	Diary string
 	// Drop are capabilities that the agent shall not have.
 	Drop []int
 }
@@ -91,6 +95,9 @@ func agentMain() {
 		if refusals := o.refusals(); len(refusals) > 0 && !req.Take {
 			o.problem("doctor: %v", &model.RefusedError{Refusals: refusals})
 		} else {
+			if req.Diary != "" {
+				fault.Arm(func(fault.Injection) { _ = os.WriteFile(req.Diary, nil, 0o600) }, req.Fault)
+			}
 			o.fork(context.Background(), req)
 		}
 	}
@@ -103,7 +110,7 @@ func agentMain() {
 func (o *outcome) run(req request) {
 	spec := model.Spec{
 		Members: req.Members, Action: req.Action, Dir: "/", Env: os.Environ(),
-		MaxPause: 500 * time.Millisecond, Timeout: patience, Settle: 100 * time.Millisecond,
+		MaxPause: 500 * time.Millisecond, Timeout: testenv.Patience, Settle: 100 * time.Millisecond,
 	}
 	var err error
 	if o.Report, err = (agent.Engine{}).Run(context.Background(), spec, req.Dir, func(string, string) {}); err != nil {
@@ -140,7 +147,9 @@ func (o *outcome) fork(ctx context.Context, req request) {
 	}()
 	o.Pause = snap.Pause
 	for _, name := range []string{"trial", "control"} {
-		w, err := spawn.New(ctx, tracer, snap, spawn.Config{Name: name, Dir: filepath.Join(req.Dir, name), Members: req.Members})
+		w, err := spawn.New(ctx, tracer, snap, spawn.Config{
+			Name: name, Dir: filepath.Join(req.Dir, name), Members: req.Members, Outside: os.Getppid(),
+		})
 		if err != nil {
 			o.problem("spawn: %v", err)
 			return
@@ -151,6 +160,15 @@ func (o *outcome) fork(ctx context.Context, req request) {
 
 // world looks at a world, lets it run, looks again and ends it.
 func (o *outcome) world(w *spawn.World, req request) {
+	var watch *observe.Watch
+	defer func() {
+		if err := w.Close(); err != nil {
+			o.problem("close world %s: %v", w.Name, err)
+		}
+		if watch != nil {
+			watch.Wait()
+		}
+	}()
 	if err := w.Wake(spawn.Opening(w)); err != nil {
 		o.problem("wake: %v", err)
 		return
@@ -162,7 +180,7 @@ func (o *outcome) world(w *spawn.World, req request) {
 	if err := w.Release(); err != nil {
 		o.problem("release %s: %v", w.Name, err)
 	}
-	watch := observe.New(w)
+	watch = observe.New(w)
 	for i, m := range req.Members {
 		for _, r := range w.Tree.Roots {
 			if r.Source == m.Data[0] {
@@ -173,16 +191,12 @@ func (o *outcome) world(w *spawn.World, req request) {
 	for _, ph := range w.Phantoms() {
 		o.compare(ph, true)
 	}
-	if err := w.Close(); err != nil {
-		o.problem("close world %s: %v", w.Name, err)
-	}
-	watch.Wait()
 }
 
 // follow waits until a phantom has done its rounds.
 func (o *outcome) follow(world string, m model.Member, log string, w *spawn.World, watch *observe.Watch, i int) {
 	cut, _ := progress(log)
-	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(testenv.Patience); ; time.Sleep(2 * time.Millisecond) {
 		n, bad := progress(log)
 		if len(bad) > 0 {
 			o.problem("%s: phantom of %s: %s", world, m.Name, bad[0])
@@ -218,6 +232,12 @@ func (o *outcome) compare(ph spawn.Phantom, running bool) {
 		o.problem("%v", err)
 		return
 	}
+	origins := map[int]int{} // by what they are to themselves
+	for _, tid := range tids {
+		if s, err := procfs.ReadTaskStatus(ph.Member.PID, tid); err == nil {
+			origins[s.NSpid[len(s.NSpid)-1]] = tid
+		}
+	}
 	same := 0
 	for _, tid := range theirs {
 		got, err := procfs.ReadTaskStatus(ph.HostPID, tid)
@@ -225,10 +245,11 @@ func (o *outcome) compare(ph spawn.Phantom, running bool) {
 			continue
 		}
 		number := got.NSpid[len(got.NSpid)-1]
-		if !slices.Contains(tids, number) {
+		origin, known := origins[number]
+		if !known {
 			continue // born after the cut, or ended since
 		}
-		want, err := procfs.ReadTaskStatus(ph.Member.PID, number)
+		want, err := procfs.ReadTaskStatus(ph.Member.PID, origin)
 		if err != nil {
 			continue
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/pilotexec/pilot/internal/cgroup"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/victim"
 	"golang.org/x/sys/unix"
 )
@@ -94,17 +95,6 @@ func TestPrivApartDoctor(t *testing.T) {
 	}
 }
 
-// TestPrivContainer refuses number 1 of a container, for the reasons that there are.
-func TestPrivContainer(t *testing.T) {
-	s := stage(t, member{"member", victim.Identity{Container: true}})
-	o := s.agent(t, request{Doctor: true})
-	got := o.refusals()
-	if len(o.Problems) > 0 || len(got) != 2 || got[0].Kind != "pid" || !strings.Contains(got[0].Why, "as number 1:") || got[1].Kind != "user" {
-		t.Errorf("refused: %+v %v", got, o.Problems)
-	}
-	s.wantAlive(t)
-}
-
 // TestPrivApartKilled kills the agent outside, and then the one inside, in the
 // middle of a run. Neither goes on without the other, nor harms production.
 func TestPrivApartKilled(t *testing.T) {
@@ -126,7 +116,7 @@ func TestPrivApartKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			inner := 0
-			waitFor(t, "the agent inside begins", func() bool {
+			testenv.WaitFor(t, "the agent inside begins", func() bool {
 				children, _ := procfs.Children(cmd.Process.Pid)
 				for _, pid := range children {
 					if args, _ := procfs.Cmdline(pid); len(args) == 1 && args[0] == "pilot-agent-inside" {
@@ -135,7 +125,7 @@ func TestPrivApartKilled(t *testing.T) {
 				}
 				return inner != 0
 			})
-			waitFor(t, "worlds run", func() bool { // the init of each, and later its phantom
+			testenv.WaitFor(t, "worlds run", func() bool { // the init of each, and later its phantom
 				children, _ := procfs.Children(inner)
 				return len(children) >= 2
 			})
@@ -145,7 +135,7 @@ func TestPrivApartKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = cmd.Wait()
-			waitFor(t, "the agent inside ends", func() bool {
+			testenv.WaitFor(t, "the agent inside ends", func() bool {
 				st, err := procfs.ReadStatus(inner)
 				return err != nil || strings.HasPrefix(st.State, "Z")
 			})
@@ -153,7 +143,7 @@ func TestPrivApartKilled(t *testing.T) {
 				t.Errorf("the agent outside says %s", out.String())
 			}
 			s.wantAlive(t)
-			waitFor(t, "its helper ends", func() bool {
+			testenv.WaitFor(t, "its helper ends", func() bool {
 				return procfs.Tracer(s.members[0].PID) == 0
 			})
 			sweepGroups(t, filepath.Base(s.dir))
@@ -169,7 +159,7 @@ func sweepGroups(t *testing.T, label string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the agent's control groups go", func() bool {
+	testenv.WaitFor(t, "the agent's control groups go", func() bool {
 		if _, err := cgroup.Sweep(hierarchies); err != nil {
 			t.Fatal(err)
 		}

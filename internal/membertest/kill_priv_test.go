@@ -14,6 +14,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/filter"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,11 +48,11 @@ func TestPrivKillAgentFiltered(t *testing.T) {
 			t.Fatalf("after kill %d: %d of %d rounds went wrong, first %q", i, len(bad), n, bad[0])
 		}
 		// Phantoms that are being killed may still write to their copies.
-		waitFor(t, "the killed agent's files go", func() bool { return os.RemoveAll(filepath.Join(s.dir, "killed")) == nil })
+		testenv.WaitFor(t, "the killed agent's files go", func() bool { return os.RemoveAll(filepath.Join(s.dir, "killed")) == nil })
 	}
 	s.wantAlive(t)
 	// Helpers end themselves; the program may have made some threads of its own.
-	waitFor(t, "helpers end", func() bool { return threadsOf(t, s.members[0].PID) <= began+3 })
+	testenv.WaitFor(t, "helpers end", func() bool { return threadsOf(t, s.members[0].PID) <= began+3 })
 	s.fork(t)
 }
 

@@ -3,81 +3,42 @@
 package membertest
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/pilotexec/pilot/internal/agent"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
-	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/testenv"
 	"github.com/pilotexec/pilot/internal/victim"
 	"github.com/pilotexec/pilot/internal/worldinit"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
 	worldinit.Reexec()
 	agent.Reexec()
-	switch os.Args[0] {
+	switch filepath.Base(os.Args[0]) {
 	case victim.Name:
 		victim.Main()
+	case victim.HoldName:
+		victim.Hold()
 	case victim.LaunchName:
 		victim.Launch()
 	case agentName:
 		agentMain()
 	default:
-		code := m.Run()
-		if left := leftovers(); len(left) > 0 && code == 0 {
-			fmt.Fprintln(os.Stderr, "left behind:", left)
-			code = 1
-		}
-		os.Exit(code)
+		testenv.Main(m)
 	}
 }
 
-// prefix begins the names of this process's directories in /var/tmp.
-var prefix = fmt.Sprintf("pilot-member-%d-", os.Getpid())
-
-// leftovers names what tests of this process have left: processes and files.
-func leftovers() (out []string) {
-	out, _ = filepath.Glob("/var/tmp/" + prefix + "*")
-	children, _ := procfs.Children(os.Getpid())
-	for _, pid := range children {
-		out = append(out, fmt.Sprintf("process %d", pid))
-	}
-	return out
-}
-
-const (
-	// rounds is how many rounds a victim must do before the fork, and both
-	// sides after it.
-	rounds = 20
-	// patience bounds each wait.
-	patience = 20 * time.Second
-)
-
-func privileged(t *testing.T) {
-	t.Helper()
-	switch {
-	case os.Geteuid() == 0:
-	case os.Getenv("PILOT_REQUIRE_PRIVILEGED") != "":
-		t.Fatal("privileged test cannot run: not root")
-	default:
-		t.Skip("needs root")
-	}
-}
+// rounds is how many rounds a victim must do before the fork, and both sides after
+// it.
+const rounds = 20
 
 // A member is one victim of a test.
 type member struct {
@@ -92,41 +53,47 @@ type scene struct {
 	space   *osthread.Thread
 	members []model.Member
 	logs    []string
+	one     int // number 1 of the container that they are in
 }
 
 // stage starts the victims and waits until they are busy.
 func stage(t *testing.T, members ...member) *scene {
 	t.Helper()
-	privileged(t)
-	dir, err := os.MkdirTemp("/var/tmp", prefix)
-	if err != nil {
-		t.Fatal(err)
+	s := empty(t)
+	for i, m := range members {
+		s.start(t, i, m)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &scene{dir: dir, binary: filepath.Join(dir, "victim"), space: osthread.New()}
-	t.Cleanup(s.space.Close)
+	s.wantBusy(t)
+	return s
+}
+
+// empty is a scene without victims.
+func empty(t *testing.T) *scene {
+	t.Helper()
+	testenv.Privileged(t)
+	dir := testenv.Dir(t, "member")
+	s := &scene{dir: dir, binary: filepath.Join(dir, "victim"), space: testenv.Space(t)}
 	if err := copyProgram(s.binary); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.space.Do(newNetwork); err != nil {
-		t.Fatal(err)
-	}
-	for i, m := range members {
-		s.start(t, i, m)
-	}
-	for i, log := range s.logs {
-		waitFor(t, members[i].kind+" is busy", func() bool {
+	return s
+}
+
+// wantBusy waits until the victims are.
+func (s *scene) wantBusy(t *testing.T) {
+	t.Helper()
+	for _, log := range s.logs {
+		testenv.WaitFor(t, log+" grows", func() bool {
 			n, bad := progress(log)
 			return len(bad) > 0 || n >= rounds
 		})
 		if _, bad := progress(log); len(bad) > 0 {
-			t.Fatalf("%s: %s", members[i].kind, bad[0])
+			t.Fatalf("%s: %s", log, bad[0])
 		}
 	}
-	return s
 }
 
 // copyProgram puts this program where every user can execute it.
@@ -145,19 +112,6 @@ func copyProgram(to string) error {
 		return err
 	}
 	return out.Close()
-}
-
-// newNetwork gives the calling thread, and what is started on it, a network of
-// its own with a loopback device.
-func newNetwork() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return os.NewSyscallError("unshare", err)
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	return netlink.LinkSetUp(lo)
 }
 
 func (s *scene) start(t *testing.T, i int, m member) {
@@ -185,13 +139,6 @@ func (s *scene) start(t *testing.T, i int, m member) {
 		Path: s.binary, Args: []string{victim.LaunchName, string(id), m.kind, data},
 		Stdout: output, Stderr: output, Dir: "/",
 	}
-	if m.id.Container {
-		root := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
-		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET,
-			UidMappings: root, GidMappings: root,
-		}
-	}
 	if err := s.space.Do(cmd.Start); err != nil {
 		t.Fatal(err)
 	}
@@ -209,28 +156,10 @@ func (s *scene) start(t *testing.T, i int, m member) {
 	s.logs = append(s.logs, fmt.Sprintf("/proc/%d/root%s", cmd.Process.Pid, filepath.Join(data, victim.Log)))
 }
 
-// waitFor waits until done, or fails the test.
-func waitFor(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v", what, patience)
-		}
-	}
-}
-
-// progress counts the complete lines of a victim's log, and returns those that
-// tell of a defect. Rounds are numbered without a gap.
+// progress is [testenv.Rounds] of a log on disk.
 func progress(path string) (n int, bad []string) {
 	text, _ := os.ReadFile(path)
-	lines := strings.Split(string(text), "\n")
-	for _, line := range lines[:len(lines)-1] {
-		if !strings.HasPrefix(line, "ok "+strconv.Itoa(n)+" ") {
-			bad = append(bad, line)
-		}
-		n++
-	}
-	return n, bad
+	return testenv.Rounds(string(text))
 }
 
 // agent has the agent do req in the scene's network.
@@ -240,32 +169,19 @@ func (s *scene) agent(t *testing.T, req request) (o outcome) {
 	if err := os.RemoveAll(req.Dir); err != nil { // what another request has left
 		t.Fatal(err)
 	}
-	input, err := json.Marshal(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
-	defer cancel()
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, "/proc/self/exe")
-	cmd.Args = []string{agentName}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &out, os.Stderr
-	if err := s.space.Do(cmd.Start); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("agent: %v", err)
-	}
-	if err := json.Unmarshal(out.Bytes(), &o); err != nil {
-		t.Fatalf("agent said %q: %v", out.Bytes(), err)
-	}
+	testenv.Ask(t, s.space, agentName, req, &o)
 	return o
 }
 
 // fork forks the victims and wants both sides to go on correctly.
 func (s *scene) fork(t *testing.T) outcome {
 	t.Helper()
-	o := s.agent(t, request{})
+	return s.forkBy(t, request{})
+}
+
+func (s *scene) forkBy(t *testing.T, req request) outcome {
+	t.Helper()
+	o := s.agent(t, req)
 	for _, p := range o.Problems {
 		t.Error(p)
 	}
@@ -278,9 +194,12 @@ func (s *scene) fork(t *testing.T) outcome {
 func (s *scene) wantAlive(t *testing.T) {
 	t.Helper()
 	for i, log := range s.logs {
-		name := s.members[i].Name
+		name := "number 1"
+		if i < len(s.members) {
+			name = s.members[i].Name
+		}
 		now, _ := progress(log)
-		waitFor(t, "origin "+name+" goes on", func() bool {
+		testenv.WaitFor(t, "origin "+name+" goes on", func() bool {
 			n, bad := progress(log)
 			return n >= now+rounds || len(bad) > 0
 		})

@@ -31,11 +31,19 @@ type Member struct {
 func (m Member) Down() bool { return m.PID == 0 }
 
 // A Probe is a command that is run in the trial and in the control world,
-// before and after the action. It passes when it exits with status 0.
+// before and after the action. It passes when it exits with status 0, and when
+// what it prints is as the other fields want it.
 type Probe struct {
 	Name    string        `json:"name"`
 	Command []string      `json:"command"`
 	Timeout time.Duration `json:"timeout,omitempty"`
+	// Expect is a regular expression that matches what is printed, or empty.
+	Expect string `json:"expect,omitempty"`
+	// Preserve wants every line that is printed before the action to be printed
+	// after it: it lists what must not be lost.
+	Preserve bool `json:"preserve,omitempty"`
+	// SameAsControl wants both worlds to print the same after the action.
+	SameAsControl bool `json:"same_as_control,omitempty"`
 }
 
 // A Spec is everything a run needs to know, with defaults filled in.
@@ -102,6 +110,24 @@ type Pause struct {
 	Connections int `json:"connections"`
 	// Outside counts TCP connections to processes that are not members.
 	Outside int `json:"outside"`
+	// Predicted is what was expected of Total, without Files.
+	Predicted time.Duration `json:"predicted_ns,omitempty"`
+}
+
+// Plus adds up two pauses of which one follows the other.
+func (p Pause) Plus(q Pause) Pause {
+	p.Total += q.Total
+	p.Stop += q.Stop
+	p.Capture += q.Capture
+	p.Fork += q.Fork
+	p.Files += q.Files
+	p.Release += q.Release
+	p.Threads += q.Threads
+	p.Objects += q.Objects
+	p.Connections += q.Connections
+	p.Outside += q.Outside
+	p.Predicted += q.Predicted
+	return p
 }
 
 // An Exit says how a process ended.
@@ -116,8 +142,11 @@ func (e *Exit) OK() bool { return e != nil && e.Code == 0 && e.Signal == "" }
 
 // A Process is one process of a world.
 type Process struct {
-	// PID is the process id as the world sees it; for a phantom it is its origin's.
+	// PID is the process id as the world sees it; for a phantom it is its origin's,
+	// as pilot sees that. Number is what the phantom of a member in a container is
+	// called there, 0 for others.
 	PID    int    `json:"pid"`
+	Number int    `json:"number,omitempty"`
 	Parent int    `json:"parent,omitempty"`
 	Member string `json:"member,omitempty"`
 	// Phantom is set for a process forked from production; others were started
@@ -148,7 +177,8 @@ type CommandResult struct {
 	Exit *Exit `json:"exit,omitempty"` // nil when it did not end in time
 	// Err says why the command could not be started, or is empty.
 	Err      string        `json:"error,omitempty"`
-	Output   string        `json:"output,omitempty"` // stdout and stderr, the last 64 KiB
+	Output   string        `json:"output,omitempty"` // stdout and stderr, the last 64 KiB; of a check 1 MiB
+	Cut      bool          `json:"cut,omitempty"`    // there was more
 	Duration time.Duration `json:"duration_ns"`
 }
 
@@ -207,6 +237,26 @@ const (
 // Denied reports whether the process did not get what it tried to.
 func (a Attempt) Denied() bool { return a.Answer != AnswerStub && a.Answer != AnswerRead }
 
+// A LogGroup is the messages of one log that are alike.
+type LogGroup struct {
+	Member string `json:"member,omitempty"`
+	// Source is the path of a file, or says whose output it was.
+	Source string `json:"source"`
+	Level  string `json:"level"` // "warning", "error" or "fatal"
+	// Template has # for what varies among the messages.
+	Template string `json:"template"`
+	Count    int    `json:"count"`
+	// First is the first of the messages, with the lines that continue it.
+	First []string `json:"first"`
+}
+
+// Levels of a [LogGroup].
+const (
+	LogWarning = "warning"
+	LogError   = "error"
+	LogFatal   = "fatal"
+)
+
 // A World is what was observed in one world.
 type World struct {
 	Name string `json:"name"` // "trial" or "control"
@@ -216,6 +266,8 @@ type World struct {
 	Probes    []ProbeResult  `json:"probes,omitempty"`
 	Files     []FileChange   `json:"files,omitempty"`
 	Attempts  []Attempt      `json:"attempts,omitempty"`
+	// Logs are the warnings and worse that were logged since the release.
+	Logs []LogGroup `json:"logs,omitempty"`
 	// Incomplete names what could not be observed. A pass is then impossible.
 	Incomplete []string `json:"incomplete,omitempty"`
 	// Ended says why pilot ended the world early, or that it was kept from what
@@ -356,7 +408,7 @@ type Diagnosis struct {
 	DataBytes int64     `json:"data_bytes"`
 	Data      []DataWay `json:"data,omitempty"`
 	// Predicted is the expected share of the pause.
-	Predicted time.Duration `json:"predicted_pause_ns"`
+	Predicted Pause `json:"predicted_pause"`
 }
 
 // An Object is one row of doctor's table: a kind of kernel object, how many of

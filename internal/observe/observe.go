@@ -25,8 +25,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tailBytes is how much of an output is kept.
-const tailBytes = 64 << 10
+// How much of an output is kept, in bytes. That of checks is compared.
+const (
+	tailBytes  = 64 << 10
+	probeBytes = 1 << 20
+)
 
 // A Watch follows one world from its release to its end.
 type Watch struct {
@@ -58,7 +61,7 @@ func New(w *spawn.World) *Watch {
 		commands: map[int]*command{}, byRoot: map[int]*command{},
 	}
 	for _, ph := range w.Phantoms() {
-		p := &model.Process{PID: ph.Member.PID, Member: ph.Member.Name, Phantom: true, Args: ph.Member.Args}
+		p := &model.Process{PID: ph.Member.PID, Number: ph.Number, Member: ph.Member.Name, Phantom: true, Args: ph.Member.Args}
 		o.processes = append(o.processes, p)
 		o.wg.Go(func() { o.watchPhantom(p, ph) })
 	}
@@ -82,6 +85,7 @@ func (o *Watch) watchPhantom(p *model.Process, ph spawn.Phantom) {
 			exit.Code, exit.Signal = 0, unix.SignalName(ws.Signal())
 		}
 	}
+	o.world.Bury(ph)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	p.Exit = exit
@@ -192,6 +196,9 @@ func (o *Watch) Run(ctx context.Context, name string, args, env []string, dir st
 		return model.CommandResult{Err: err.Error()}
 	}
 	defer out.Close()
+	if err := out.Chown(o.world.Root()); err != nil { // it may open it anew, as /dev/stderr
+		return model.CommandResult{Err: err.Error()}
+	}
 	c := &command{output: path, done: make(chan struct{}), quiet: probe}
 	o.mu.Lock()
 	id, err := o.world.Init().Command(args, env, dir, out)
@@ -212,7 +219,11 @@ func (o *Watch) Run(ctx context.Context, name string, args, env []string, dir st
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	result := c.result
-	result.Output = tailText(path)
+	most := int64(tailBytes)
+	if probe {
+		most = probeBytes
+	}
+	result.Output, result.Cut = tailText(path, most)
 	result.Duration = time.Since(began)
 	return result
 }
@@ -248,28 +259,31 @@ func (o *Watch) Wait() { o.wg.Wait() }
 
 // tail returns the last n lines of a file.
 func tail(path string, n int) []string {
-	lines := strings.Split(strings.TrimRight(tailText(path), "\n"), "\n")
+	text, _ := tailText(path, tailBytes)
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	if len(lines) > n {
 		lines = lines[len(lines)-n:]
 	}
 	return lines
 }
 
-func tailText(path string) string {
+// tailText returns the last bytes of a file, most at most, and whether there are
+// others before.
+func tailText(path string, most int64) (text string, cut bool) {
 	f, err := os.Open(path)
 	if err != nil {
-		return ""
+		return "", false
 	}
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
-		return ""
+		return "", false
 	}
-	from := max(0, fi.Size()-tailBytes)
+	from := max(0, fi.Size()-most)
 	buf := make([]byte, fi.Size()-from)
 	n, err := f.ReadAt(buf, from)
 	if err != nil && !errors.Is(err, os.ErrClosed) && n == 0 {
-		return ""
+		return "", false
 	}
-	return strings.ToValidUTF8(string(buf[:n]), "?")
+	return strings.ToValidUTF8(string(buf[:n]), "?"), from > 0
 }

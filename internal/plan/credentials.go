@@ -79,5 +79,9 @@ func WorldOwner(all []ProcessFacts) (owner int, refusals []model.Refusal) {
 			})
 		}
 	}
+	if first == nil && len(all) > 0 && all[0].Container != (Container{}) && len(all[0].Credentials) > 0 {
+		// The agent's root may have no number in there.
+		owner = all[0].Credentials[0].effective()
+	}
 	return owner, refusals
 }

@@ -27,8 +27,9 @@ func TestEnter(t *testing.T) {
 		{"another name of the host", []map[string]uint64{but("uts", "ipc")}, false},
 		{"one at home", []map[string]uint64{but("mnt"), host}, false},
 		{"not together", []map[string]uint64{but("mnt", "uts"), but("mnt")}, false},
-		{"a container", []map[string]uint64{but("mnt", "net", "pid")}, false},
-		{"a container of a user", []map[string]uint64{but("mnt", "net", "user")}, false},
+		{"a container", []map[string]uint64{but("mnt", "net", "pid")}, true},
+		{"a container of a user", []map[string]uint64{but("mnt", "net", "user", "pid")}, true},
+		{"users only", []map[string]uint64{but("user")}, false},
 		{"one in a container", []map[string]uint64{but("mnt"), but("mnt", "pid")}, false},
 	} {
 		if got := Enter(host, c.members); got != c.want {

@@ -41,7 +41,7 @@ func TestPreflight(t *testing.T) {
 		{"deadline", func(f *ProcessFacts) { f.Traits.Deadline = true }, []string{"SCHED_DEADLINE"}},
 		{"shadow stack", func(f *ProcessFacts) { f.Shadow = true }, []string{"shadow stack"}},
 		{"chroot", func(f *ProcessFacts) { f.Root = "/srv/jail" }, []string{"chroot"}},
-		{"container", func(f *ProcessFacts) { f.Foreign = []string{"mnt", "pid", "user", "net"} }, []string{"pid", "user"}},
+		{"users without a root", func(f *ProcessFacts) { f.Rootless = true }, []string{"user"}},
 		{"private mounts", func(f *ProcessFacts) { f.Foreign = []string{"mnt", "net"} }, []string{"mnt", "net"}},
 		{"user", func(f *ProcessFacts) { f.Credentials = []Credentials{user(4000, 33), user(4001, 33)} }, nil},
 		{"users", func(f *ProcessFacts) { f.Credentials = []Credentials{user(4000, 33), user(4001, 34)} }, []string{"uid 34"}},
@@ -118,8 +118,8 @@ func TestPreflightRows(t *testing.T) {
 	if !slices.Equal(objects, want) {
 		t.Errorf("objects %v, want %v", objects, want)
 	}
-	if Predict(f) <= 0 {
-		t.Error("no prediction")
+	if p := Predict(f); p.Total <= 0 || p.Total != p.Stop+p.Capture+p.Fork+p.Release {
+		t.Errorf("prediction %+v", p)
 	}
 }
 

@@ -41,6 +41,9 @@ func (f ProcessFacts) refuseProcess(refuse refuseFunc) {
 	}
 	f.refuseForeign(refuse)
 	f.refuseCredentials(refuse)
+	if f.Container != (Container{}) {
+		return // it has numbers for itself
+	}
 	if low := slices.Min(append(slices.Clone(f.TIDs), lowestTID)); low < lowestTID {
 		refuse("thread", fmt.Sprintf("tid %d", low), fmt.Sprintf("thread numbers below %d are taken in a world", lowestTID),
 			"restart the member, so that it gets higher numbers")

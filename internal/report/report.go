@@ -158,6 +158,9 @@ func (p *printer) pause(t model.Pause) {
 	p.section("production")
 	p.printf("  stopped for %s: stop %s, capture %s, fork %s, files %s, release %s\n",
 		ms(t.Total), ms(t.Stop), ms(t.Capture), ms(t.Fork), ms(t.Files), ms(t.Release))
+	if t.Predicted > 0 {
+		p.printf("  predicted %s without files, took %s\n", ms(t.Predicted), ms(t.Total-t.Files))
+	}
 	p.printf("  %s, %s, %s inside the cluster, %d to the outside\n", count(t.Threads, "thread"),
 		count(t.Objects, "open file description"), count(t.Connections, "connection"), t.Outside)
 }

@@ -68,6 +68,7 @@ func failing() *model.Report {
 			},
 			Probes: []model.ProbeResult{{Name: "health", Command: []string{"sh", "-c", "etcdctl endpoint health"}, Before: ran(1), After: ran(1)}},
 			Files:  []model.FileChange{{Sign: "+", Path: "/var/lib/etcd3/wal/0.wal", Member: "etcd3", New: 64 << 20}},
+			Logs:   []model.LogGroup{{Member: "etcd3", Source: "output", Level: model.LogError, Template: "lost # of # members", Count: 2, First: []string{"E lost 2 of 3 members"}}},
 			Attempts: []model.Attempt{{At: 2 * time.Second, PID: 960, TID: 961, Process: "curl http://10.0.0.7", Op: "connect", Target: "tcp 10.0.0.7:80",
 				By: "network", Answer: "EHOSTUNREACH", Stack: []string{"connect+0x14 libc.so.6"}, Count: 2}},
 			WallClockAhead: 1200 * time.Millisecond, Spawn: 81 * time.Millisecond, Lifetime: 8 * time.Second},

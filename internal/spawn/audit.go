@@ -30,6 +30,15 @@ func (w *World) Audit() error {
 	if err != nil {
 		return err
 	}
+	if w.container != nil {
+		if err := w.auditContainer(home); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnsealed, err)
+		}
+		home["pid"] = w.numbers
+		if err := w.auditReaper(theirs, home); err != nil {
+			return fmt.Errorf("%w: number 1: %w", ErrUnsealed, err)
+		}
+	}
 	if err := w.auditMounts(); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnsealed, err)
 	}

@@ -127,7 +127,7 @@ func TestPrivAuditCredentials(t *testing.T) {
 		{"bounding", func(s *procfs.Status) { s.CapBnd &^= 1 << unix.CAP_KILL }, "capabilities 0x20 "},
 		{"another user", func(s *procfs.Status) { s.UIDs = []int{0, 33, 0, 0} }, "user"},
 		{"another group", func(s *procfs.Status) { s.Groups = []int{33, 34} }, "groups"},
-		{"nobody", func(s *procfs.Status) { s.Tgid = 0 }, "no origin"},
+		{"nobody", func(s *procfs.Status) { s.Tgid, s.NSpid = 0, nil }, "no origin"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			origin := is

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/seal"
 	"github.com/pilotexec/pilot/internal/supervise"
 	"github.com/pilotexec/pilot/internal/sys"
@@ -39,7 +40,7 @@ func (w *World) superviseCalls(addresses []string) (err error) {
 			}
 		}
 		return false
-	})
+	}, w.origin)
 	if err != nil {
 		return err
 	}
@@ -51,10 +52,38 @@ func (w *World) superviseCalls(addresses []string) (err error) {
 	return nil
 }
 
+// origin returns the process that has a number where the members are, 0 for none.
+func (w *World) origin(number int) int {
+	if w.container == nil {
+		return number
+	}
+	pids, _ := procfs.Processes()
+	for _, pid := range pids {
+		space, err := procfs.Namespace(pid, "pid")
+		if err != nil || space != w.container["pid"] {
+			continue
+		}
+		if s, err := procfs.ReadStatus(pid); err == nil && s.NSpid[len(s.NSpid)-1] == number {
+			return pid
+		}
+	}
+	return 0
+}
+
 // filterCalls puts the filter on a phantom that has one thread yet. The threads
 // that are made later have it too.
 func (w *World) filterCalls(ph *phantom) error {
-	at, _ := ph.lead.Data()
+	listener, err := installFilter(ph.lead, ph.pidfd)
+	if err != nil {
+		return err
+	}
+	w.calls.Add(listener, ph.process.Member.Name)
+	return nil
+}
+
+// installFilter has a puppet put the filter on itself, and returns the listener.
+func installFilter(p *tracee.Puppet, pidfd sys.FD) (listener sys.FD, err error) {
+	at, _ := p.Data()
 	program := seal.Program()
 	var buf bytes.Buffer
 	// struct sock_fprog, then the instructions.
@@ -62,46 +91,44 @@ func (w *World) filterCalls(ph *phantom) error {
 	header = binary.LittleEndian.AppendUint64(header, uint64(at)+16)
 	buf.Write(header)
 	if err := binary.Write(&buf, binary.LittleEndian, program); err != nil {
-		return err
+		return -1, err
 	}
-	if err := ph.lead.Write(at, buf.Bytes()); err != nil {
-		return err
+	if err := p.Write(at, buf.Bytes()); err != nil {
+		return -1, err
 	}
 	for _, flags := range sys.ListenerFlags {
 		calls := []tracee.Call{tracee.Sys(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uint64(at))}
-		if _, err := ph.lead.Batch(calls); err != nil {
-			return err
+		if _, err := p.Batch(calls); err != nil {
+			return -1, err
 		}
 		err := calls[0].Err()
 		if errors.Is(err, unix.EINVAL) {
 			continue
 		}
 		if errors.Is(err, unix.EBUSY) {
-			return errors.New("filter its calls: another program supervises them already by seccomp")
+			return -1, errors.New("filter its calls: another program supervises them already by seccomp")
 		}
 		if err != nil {
-			return fmt.Errorf("filter its calls: %w", err)
+			return -1, fmt.Errorf("filter its calls: %w", err)
 		}
-		listener, err := sys.PidfdGetFD(ph.pidfd, int(calls[0].Ret))
-		if err != nil {
-			return err
+		if listener, err = sys.PidfdGetFD(pidfd, int(calls[0].Ret)); err != nil {
+			return -1, err
 		}
-		w.calls.Add(listener, ph.process.Member.Name)
-		return ph.lead.Do(tracee.Sys(unix.SYS_CLOSE, uint64(calls[0].Ret)))
+		return listener, p.Do(tracee.Sys(unix.SYS_CLOSE, uint64(calls[0].Ret)))
 	}
-	return fmt.Errorf("filter its calls: %w", sys.ErrNotSupported)
+	return -1, fmt.Errorf("filter its calls: %w", sys.ErrNotSupported)
 }
 
 // noCore keeps a phantom that crashes from starting the host's handler of core
 // dumps. A limit of 1 means that to the kernel: handlers of crashes have it, so
 // that they start no further ones, coredump_pipe in fs/coredump.c.
-func (ph *phantom) noCore() error {
-	at, _ := ph.lead.Data()
+func noCore(p *tracee.Puppet) error {
+	at, _ := p.Data()
 	limit := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, 1), 1) // struct rlimit
-	if err := ph.lead.Write(at, limit); err != nil {
+	if err := p.Write(at, limit); err != nil {
 		return err
 	}
-	return ph.lead.Do(tracee.Sys(unix.SYS_SETRLIMIT, unix.RLIMIT_CORE, uint64(at)))
+	return p.Do(tracee.Sys(unix.SYS_SETRLIMIT, unix.RLIMIT_CORE, uint64(at)))
 }
 
 // Attempts lists what processes of the world tried that would have left it.

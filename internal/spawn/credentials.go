@@ -6,9 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 
-	"github.com/pilotexec/pilot/internal/capture"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/plan"
 	"github.com/pilotexec/pilot/internal/procfs"
@@ -16,19 +17,49 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// owner decides who owns the world's user namespace. The check of a run has
-// asked the same before production was touched.
-func owner(snap *capture.Snapshot) (int, error) {
+// within finds who owns the world's user namespace, and a process whose user and
+// pid namespaces those of the world are to be made in: 0 when the agent's are the
+// members'. The check of a run has asked the same before production was touched.
+func (w *World) within() (pid, owner int, err error) {
 	var all []plan.ProcessFacts
-	for _, p := range snap.Processes {
+	for _, p := range w.snap.Processes {
 		s := p.Status[p.Member.PID]
-		all = append(all, plan.ProcessFacts{Member: p.Member, Credentials: []plan.Credentials{{UIDs: s.UIDs, CapEff: s.CapEff}}})
+		if w.container, err = containerOf(p.Member.PID); err != nil {
+			return 0, 0, err
+		}
+		all = append(all, plan.ProcessFacts{
+			Member: p.Member, Credentials: []plan.Credentials{{UIDs: s.UIDs, CapEff: s.CapEff}},
+			Container: plan.Container{PID: w.container["pid"], User: w.container["user"]},
+		})
 	}
-	uid, refusals := plan.WorldOwner(all)
-	if len(refusals) > 0 {
-		return 0, &model.RefusedError{Refusals: refusals}
+	owner, refusals := plan.WorldOwner(all)
+	if refusals = append(refusals, plan.Containers(all)...); len(refusals) > 0 {
+		return 0, 0, &model.RefusedError{Refusals: refusals}
 	}
-	return uid, nil
+	if pid = plan.Within(all, owner); pid == 0 {
+		return 0, owner, nil
+	}
+	for i, name := range []string{"uid_map", "gid_map"} {
+		if w.root[i], err = rootOf(fmt.Sprintf("/proc/%d/%s", pid, name)); err != nil {
+			return 0, 0, err
+		}
+	}
+	return pid, owner, nil
+}
+
+// rootOf returns what number 0 of a map of user_namespaces(7) is for the agent.
+func rootOf(path string) (int, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		var inside, outside int
+		if _, err := fmt.Sscan(line, &inside, &outside); err == nil && inside == 0 {
+			return outside, nil
+		}
+	}
+	return 0, fmt.Errorf("%s has no root", path)
 }
 
 // giveOutputs lets members open their logs again, as by /dev/stderr.
@@ -124,13 +155,17 @@ func auditCredentials(ph *phantom) error {
 	if err != nil {
 		return err
 	}
+	origins := map[int]procfs.Status{}
+	for tid, s := range ph.process.Status {
+		origins[ph.process.Number(tid)] = s
+	}
 	for _, tid := range tids {
 		s, err := procfs.ReadTaskStatus(ph.lead.PID, tid)
 		if err != nil {
 			return err
 		}
 		number := s.NSpid[len(s.NSpid)-1]
-		origin, known := ph.process.Status[number]
+		origin, known := origins[number]
 		if !known {
 			return fmt.Errorf("thread %d has no origin", number)
 		}

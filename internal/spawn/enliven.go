@@ -34,7 +34,7 @@ func (w *World) enliven(ph *phantom) error {
 		if err := fault.CallsFiltered.Hit(); err != nil {
 			return err
 		}
-		if err := ph.noCore(); err != nil {
+		if err := noCore(ph.lead); err != nil {
 			return err
 		}
 		if err := ph.makeThreads(); err != nil {
@@ -103,7 +103,7 @@ func (ph *phantom) queueShared() error {
 		if err := ph.lead.Write(at, s[:]); err != nil {
 			return err
 		}
-		if err := ph.lead.Do(tracee.Sys(unix.SYS_RT_SIGQUEUEINFO, uint64(ph.process.Member.PID),
+		if err := ph.lead.Do(tracee.Sys(unix.SYS_RT_SIGQUEUEINFO, uint64(ph.number()),
 			uint64(s.Signo()), uint64(at))); err != nil {
 			return fmt.Errorf("queue signal %d: %w", s.Signo(), err)
 		}

@@ -22,7 +22,11 @@ import (
 func (w *World) furnish(ph *phantom, fds []sys.FD) error {
 	wanted := wantedFDs(ph.process.Index, w.snap.Objects, fds)
 	err := w.tracer.Do(func() (err error) {
-		if ph.post, err = newMailbox(ph, wanted); err != nil {
+		at := 0
+		if n := len(wanted); n > 0 {
+			at = wanted[n-1].number + 1
+		}
+		if ph.post, err = newMailbox(ph.lead, ph.pidfd, at); err != nil {
 			return err
 		}
 		return ph.post.deliver(wanted)

@@ -15,28 +15,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A mailbox carries descriptors from the agent into a phantom, one a message,
-// by SCM_RIGHTS: the phantom needs no right over the agent.
+// A mailbox carries descriptors from the agent into a puppet, one a message,
+// by SCM_RIGHTS: the puppet needs no right over the agent.
 type mailbox struct {
-	ph *phantom
+	to *tracee.Puppet
 	fd sys.FD // our end
-	at int    // the phantom's end
+	at int    // the puppet's end
 }
 
-func newMailbox(ph *phantom, wanted []wantedFD) (*mailbox, error) {
-	at := 3
-	if n := len(wanted); n > 0 {
-		at = max(at, wanted[n-1].number+1)
-	}
-	data, _ := ph.lead.Data()
-	if err := ph.lead.Do(tracee.Sys(unix.SYS_SOCKETPAIR, unix.AF_UNIX, unix.SOCK_SEQPACKET, 0, uint64(data))); err != nil {
+// newMailbox makes one in a puppet that has no descriptors yet. The puppet's
+// end gets the number at, or a higher one.
+func newMailbox(p *tracee.Puppet, pidfd sys.FD, at int) (*mailbox, error) {
+	at = max(at, 3)
+	data, _ := p.Data()
+	if err := p.Do(tracee.Sys(unix.SYS_SOCKETPAIR, unix.AF_UNIX, unix.SOCK_SEQPACKET, 0, uint64(data))); err != nil {
 		return nil, err
 	}
-	ours, err := sys.PidfdGetFD(ph.pidfd, 0)
+	ours, err := sys.PidfdGetFD(pidfd, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &mailbox{ph, ours, at}, ph.lead.Do(
+	return &mailbox{p, ours, at}, p.Do(
 		tracee.Sys(unix.SYS_DUP3, 1, uint64(at), unix.O_CLOEXEC),
 		tracee.Sys(unix.SYS_CLOSE, 0),
 		tracee.Sys(unix.SYS_CLOSE, 1),
@@ -55,7 +54,7 @@ func (m *mailbox) deliver(wanted []wantedFD) error {
 	for part := range slices.Chunk(wanted, chunk) {
 		var calls []tracee.Call
 		var messages []byte
-		at, _ := m.ph.lead.Data()
+		at, _ := m.to.Data()
 		for i, f := range part {
 			if err := m.send(f.from); err != nil {
 				return err
@@ -81,10 +80,10 @@ func (m *mailbox) deliver(wanted []wantedFD) error {
 			}
 			taken[f.number] = true
 		}
-		if err := m.ph.lead.Write(at, messages); err != nil {
+		if err := m.to.Write(at, messages); err != nil {
 			return err
 		}
-		if err := m.ph.lead.Do(calls...); err != nil {
+		if err := m.to.Do(calls...); err != nil {
 			return err
 		}
 	}
@@ -112,31 +111,31 @@ func messageBuffer(at uint64) []byte {
 	return b
 }
 
-// lend gives the phantom fd for the duration of use, which learns its number there.
+// lend gives the puppet fd for the duration of use, which learns its number there.
 func (m *mailbox) lend(fd sys.FD, use func(number uint64) error) error {
 	if err := m.send(fd); err != nil {
 		return err
 	}
-	at, _ := m.ph.lead.Data()
-	if err := m.ph.lead.Write(at, messageBuffer(uint64(at))); err != nil {
+	at, _ := m.to.Data()
+	if err := m.to.Write(at, messageBuffer(uint64(at))); err != nil {
 		return err
 	}
 	calls := []tracee.Call{tracee.Sys(unix.SYS_RECVMSG, uint64(m.at), uint64(at), unix.MSG_CMSG_CLOEXEC)}
-	if err := m.ph.lead.Do(calls...); err != nil {
+	if err := m.to.Do(calls...); err != nil {
 		return err
 	}
 	buf := make([]byte, 4)
-	if err := m.ph.lead.Read(at+80+16, buf); err != nil {
+	if err := m.to.Read(at+80+16, buf); err != nil {
 		return err
 	}
 	got := uint64(binary.LittleEndian.Uint32(buf))
-	return errors.Join(use(got), m.ph.lead.Do(tracee.Sys(unix.SYS_CLOSE, got)))
+	return errors.Join(use(got), m.to.Do(tracee.Sys(unix.SYS_CLOSE, got)))
 }
 
 // close removes both ends.
 func (m *mailbox) close() error {
 	_ = m.fd.Close()
-	return m.ph.lead.Do(tracee.Sys(unix.SYS_CLOSE, uint64(m.at)))
+	return m.to.Do(tracee.Sys(unix.SYS_CLOSE, uint64(m.at)))
 }
 
 // deliverLate puts the files of procfs in their places that tell of the phantom's
@@ -176,6 +175,6 @@ func (m *mailbox) replace(fd sys.FD, d *kobj.Description) error {
 			}
 			calls = append(calls, tracee.Sys(unix.SYS_DUP3, number, uint64(h.FD), flags))
 		}
-		return m.ph.lead.Do(calls...)
+		return m.to.Do(calls...)
 	})
 }

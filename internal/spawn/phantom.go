@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"github.com/pilotexec/pilot/internal/capture"
 	"github.com/pilotexec/pilot/internal/fault"
@@ -19,12 +20,17 @@ import (
 // A phantom is one process of a world under construction, or running.
 type phantom struct {
 	process *capture.Process
+	entry   *tracee.Puppet // see forkContained
 	stem    *tracee.Puppet
+	reaper  *tracee.Puppet // likewise; of the first phantom only
 	lead    *tracee.Puppet
 	threads []*tracee.Puppet // without the lead, in the order of process.Threads[1:]
 	pidfd   sys.FD
 	post    *mailbox
 	running bool
+	// contained is set in a world of a container: see forkContained.
+	contained bool
+	buried    atomic.Bool // see World.Bury
 }
 
 // forbidden are the capabilities that nothing in a world has: those that reach
@@ -40,7 +46,6 @@ var forbidden = []int{
 // fork makes the phantom's process inside the namespaces of w. It has its
 // origin's memory, one thread, no descriptors.
 func (ph *phantom) fork(w *World) error {
-	ph.pidfd = -1 // none yet
 	stem, err := ph.process.Seed.Fork(0, 0)
 	if err != nil {
 		return err
@@ -66,7 +71,12 @@ func (ph *phantom) fork(w *World) error {
 	if err := fault.WorldEntered.Hit(); err != nil {
 		return err
 	}
-	if ph.lead, err = stem.Fork(0, ph.process.Member.PID); err != nil {
+	return ph.forkLead()
+}
+
+// forkLead makes the process as a child of the stem.
+func (ph *phantom) forkLead() (err error) {
+	if ph.lead, err = ph.stem.Fork(0, ph.number()); err != nil {
 		return err
 	}
 	if err := fault.PhantomForked.Hit(); err != nil {
@@ -85,6 +95,9 @@ func (ph *phantom) fork(w *World) error {
 	return ph.lead.Do(tracee.Sys(unix.SYS_SETSID))
 }
 
+// number is the pid that the process has for itself.
+func (ph *phantom) number() int { return ph.process.Number(ph.process.Member.PID) }
+
 func (ph *phantom) enterCwd() error {
 	at, _ := ph.lead.Data()
 	if err := ph.lead.Write(at, append([]byte(ph.process.Cwd), 0)); err != nil {
@@ -101,7 +114,7 @@ func (ph *phantom) makeThreads() error {
 	const flags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND |
 		unix.CLONE_THREAD | unix.CLONE_SYSVSEM
 	for _, t := range ph.process.Threads[1:] {
-		thread, err := ph.lead.Fork(flags, t.TID)
+		thread, err := ph.lead.Fork(flags, ph.process.Number(t.TID))
 		if err != nil {
 			return err
 		}
@@ -154,7 +167,7 @@ func (ph *phantom) equipThread(p *tracee.Puppet, t tracee.Thread) error {
 		calls = append(calls, tracee.Sys(unix.SYS_RSEQ, t.Rseq.Addr, uint64(t.Rseq.Size), uint64(t.Rseq.Flags), uint64(t.Rseq.Signature)))
 	}
 	for i, s := range t.Pending {
-		calls = append(calls, tracee.Sys(unix.SYS_RT_TGSIGQUEUEINFO, uint64(ph.process.Member.PID), uint64(t.TID),
+		calls = append(calls, tracee.Sys(unix.SYS_RT_TGSIGQUEUEINFO, uint64(ph.number()), uint64(ph.process.Number(t.TID)),
 			uint64(s.Signo()), base+pending+uint64(i*len(s))))
 	}
 	if err := p.Do(calls...); err != nil {
@@ -183,8 +196,19 @@ func (ph *phantom) release() error {
 	return errors.Join(errs...)
 }
 
+// reapStem lets the stem's parent collect it.
+func (ph *phantom) reapStem() error {
+	if ph.contained {
+		return ph.process.Origin.Reap(ph.stem.PID)
+	}
+	return ph.process.Seed.ReapChild(ph.stem.PID)
+}
+
 // ended reports whether the phantom is a zombie, or gone.
 func (ph *phantom) ended() bool {
+	if ph.buried.Load() {
+		return true
+	}
 	stat, err := procfs.ReadStat(ph.lead.PID)
 	return err != nil || stat.State == 'Z' || stat.State == 'X'
 }
@@ -192,17 +216,23 @@ func (ph *phantom) ended() bool {
 // kill ends what is left of the phantom, the child before its parent.
 func (ph *phantom) kill() error {
 	var errs []error
-	if ph.lead != nil {
-		errs = append(errs, ph.lead.Kill())
+	if ph.lead != nil && !ph.buried.Load() {
+		if ph.pidfd >= 0 {
+			errs = append(errs, ph.lead.KillBy(ph.pidfd))
+		} else {
+			errs = append(errs, ph.lead.Kill())
+		}
 		if !ph.running {
-			for _, p := range append(ph.threads, ph.lead) {
-				errs = append(errs, p.WaitGone())
-			}
+			errs = append(errs, tracee.WaitAllGone(append(ph.threads, ph.lead)))
 		}
 		errs = append(errs, fault.PhantomKilled.Hit(), ph.stem.ReapChild(ph.lead.PID), fault.PhantomReaped.Hit())
 	}
+	if ph.reaper != nil {
+		errs = append(errs, ph.reaper.Kill(), ph.reaper.WaitGone(), ph.stem.ReapChild(ph.reaper.PID))
+	}
+	errs = append(errs, ph.endEntry())
 	if ph.stem != nil {
-		errs = append(errs, ph.stem.Kill(), ph.stem.WaitGone(), ph.process.Seed.ReapChild(ph.stem.PID), fault.StemReaped.Hit())
+		errs = append(errs, ph.stem.Kill(), ph.stem.WaitGone(), ph.reapStem(), fault.StemReaped.Hit())
 	}
 	if ph.pidfd >= 0 {
 		_ = ph.pidfd.Close()

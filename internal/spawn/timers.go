@@ -89,7 +89,9 @@ func (ph *phantom) makeTimer(t capture.Timer, spec []byte, chooses bool) error {
 	le.PutUint64(buf, t.Value)
 	le.PutUint32(buf[8:], uint32(t.Signal))
 	le.PutUint32(buf[12:], uint32(t.NotifyMode()))
-	le.PutUint32(buf[16:], uint32(t.NotifyTID))
+	if t.NotifyTID != 0 {
+		le.PutUint32(buf[16:], uint32(ph.process.Number(t.NotifyTID)))
+	}
 	le.PutUint32(buf[sizeofSigevent:], uint32(t.ID))
 	if err := ph.lead.Write(at, append(buf, spec...)); err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,9 @@ type Config struct {
 	Members []model.Member
 	// Addresses are those of the host, in CIDR form.
 	Addresses []string
+	// Outside is a process that has the agent's mounts as the host has them, where
+	// they are a copy of the members', or 0.
+	Outside int
 	// ScratchSize bounds each temporary file system of the world, 0 for none.
 	ScratchSize int64
 	// Confinement bounds what the world's processes take of the host, or is nil.
@@ -80,7 +84,13 @@ type World struct {
 	memory   map[memoryKey]sys.FD // shared memory made anew, by what it was
 	fds      []sys.FD             // the objects made anew, until the phantoms have them
 	opening  time.Duration        // see Wake
-	awake    bool                 // phantoms are complete, and the audit has passed
+	// container has the namespaces of members that are in one, and numbers is the
+	// pid namespace of the phantoms then: see forkContained.
+	container map[string]uint64
+	numbers   uint64
+	leave     func() // see attend
+	root      [2]int // see Root
+	awake     bool   // phantoms are complete, and the audit has passed
 }
 
 type memoryKey struct{ dev, ino uint64 }
@@ -107,8 +117,11 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 	wc := worldinit.Config{
 		Label: cfg.Dir, Addresses: cfg.Addresses, DropCaps: forbidden, ScratchSize: cfg.ScratchSize,
 	}
-	if wc.Owner, err = owner(snap); err != nil {
+	if wc.Within, wc.Owner, err = w.within(); err != nil {
 		return w, err
+	}
+	if wc.Within != 0 { // or nothing is locked
+		wc.Lender = cfg.Outside
 	}
 	if snap.Image != nil {
 		if w.Tree, err = snap.Image.World(ctx, filepath.Join(cfg.Dir, "data")); err != nil {
@@ -127,9 +140,6 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 	if err := fault.InitStarted.Hit(); err != nil {
 		return w, err
 	}
-	if err := w.superviseCalls(cfg.Addresses); err != nil {
-		return w, err
-	}
 	for _, path := range w.init.Bare {
 		w.Gaps = append(w.Gaps, model.Gap{Object: path, Detail: "this file system cannot be covered: sockets and fifos that are in it lead to the host"})
 	}
@@ -138,6 +148,11 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 		return w, err
 	}
 	if err := w.build(); err != nil {
+		return w, err
+	}
+	// Not before: the init enters a namespace while a world in a container is
+	// built, and mounts its /proc.
+	if err := w.superviseCalls(cfg.Addresses); err != nil {
 		return w, err
 	}
 	w.Spawn = time.Since(began)
@@ -167,13 +182,8 @@ func (w *World) Log(member string) string {
 
 // build makes the phantoms, each with one thread, and furnishes them.
 func (w *World) build() error {
-	for _, p := range w.snap.Processes {
-		ph := &phantom{process: p}
-		w.phantoms = append(w.phantoms, ph)
-		if err := w.tracer.Do(func() error { return ph.fork(w) }); err != nil {
-			return fmt.Errorf("member %s: %w", p.Member.Name, err)
-		}
-		w.degraded(p)
+	if err := w.fork(); err != nil {
+		return err
 	}
 	fds, err := w.restoreObjects()
 	if err != nil {
@@ -188,6 +198,32 @@ func (w *World) build() error {
 			return fmt.Errorf("member %s: %w", ph.process.Member.Name, err)
 		}
 	}
+	return nil
+}
+
+// fork makes the phantoms.
+func (w *World) fork() error {
+	if w.container != nil {
+		return w.forkContained()
+	}
+	for _, p := range w.snap.Processes {
+		if err := w.forkOne(p, (*phantom).fork); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *World) forkOne(p *capture.Process, fork func(*phantom, *World) error) error {
+	ph := &phantom{process: p, pidfd: -1, contained: w.container != nil}
+	err := w.tracer.Do(func() error {
+		w.phantoms = append(w.phantoms, ph)
+		return fork(ph, w)
+	})
+	if err != nil {
+		return fmt.Errorf("member %s: %w", p.Member.Name, err)
+	}
+	w.degraded(p)
 	return nil
 }
 
@@ -245,12 +281,16 @@ func (w *World) Close() error {
 	}
 	errs = append(errs, w.tracer.Do(func() error {
 		var errs []error
-		for _, ph := range w.phantoms {
+		// The last first: the end of the first may wait for those of all others.
+		for _, ph := range slices.Backward(w.phantoms) {
 			errs = append(errs, ph.kill())
 		}
+		if w.leave != nil {
+			w.leave()
+		}
+		w.phantoms = nil
 		return errors.Join(errs...)
 	}))
-	w.phantoms = nil
 	if w.objects != nil {
 		w.objects.Close()
 		w.objects = nil
@@ -280,16 +320,25 @@ func (w *World) Close() error {
 type Phantom struct {
 	Member  model.Member
 	HostPID int // in the agent's pid namespace
-	PIDFD   sys.FD
+	// Number is what it is called in a container, 0 where it is in none.
+	Number int
+	PIDFD  sys.FD
 }
 
 // Phantoms lists the processes that were forked from production.
 func (w *World) Phantoms() (out []Phantom) {
 	for _, ph := range w.phantoms {
-		out = append(out, Phantom{ph.process.Member, ph.lead.PID, ph.pidfd})
+		p := Phantom{Member: ph.process.Member, HostPID: ph.lead.PID, PIDFD: ph.pidfd}
+		if ph.contained {
+			p.Number = ph.number()
+		}
+		out = append(out, p)
 	}
 	return out
 }
+
+// Root returns the user and the group that root of the world is on the host.
+func (w *World) Root() (uid, gid int) { return w.root[0], w.root[1] }
 
 // Members returns the run's list of members.
 func (w *World) Members() []model.Member { return w.members }

@@ -53,7 +53,7 @@ func measure() error {
 	if err != nil {
 		return err
 	}
-	s, err := New(os.Getpid(), netip.Addr.IsLoopback)
+	s, err := New(os.Getpid(), netip.Addr.IsLoopback, nil)
 	if err != nil {
 		return err
 	}

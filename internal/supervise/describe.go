@@ -178,7 +178,15 @@ func (s *Supervisor) stranger(n sys.Notification, rule seal.Rule) (target, by st
 	if _, err := os.Stat(fmt.Sprintf("/proc/%d/root/proc/%d", s.init, pid)); err == nil {
 		return "", ""
 	}
-	args, err := procfs.Cmdline(pid)
+	// The init has numbers of its own for the world's processes.
+	if caller, err := procfs.ReadStatus(int(n.TID)); err == nil && caller.Tgid == s.init {
+		return "", ""
+	}
+	origin := s.origin(pid)
+	if origin == 0 {
+		return "", ""
+	}
+	args, err := procfs.Cmdline(origin)
 	if err != nil {
 		return "", ""
 	}

@@ -30,7 +30,10 @@ const maxAttempts = 1000
 type Supervisor struct {
 	init  int // the world's init, in the agent's pid namespace
 	local func(netip.Addr) bool
-	names unwind.Names
+	// origin returns who of production has a number that a call of the world
+	// names, in the agent's pid namespace; 0 for nobody.
+	origin func(number int) (pid int)
+	names  unwind.Names
 
 	stopR, stopW sys.FD // a pipe, which is readable once the world ends
 	wg           sync.WaitGroup
@@ -46,13 +49,18 @@ type attempt struct {
 }
 
 // New returns a supervisor of the world with the given init. local tells the
-// addresses that lead to the world itself.
-func New(init int, local func(netip.Addr) bool) (*Supervisor, error) {
+// addresses that lead to the world itself. origin tells which of production's
+// processes is called by a number where the members are; nil stands for one that
+// is called so here.
+func New(init int, local func(netip.Addr) bool, origin func(number int) (pid int)) (*Supervisor, error) {
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("pipe2", err)
 	}
-	return &Supervisor{init: init, local: local, stopR: sys.FD(p[0]), stopW: sys.FD(p[1])}, nil
+	if origin == nil {
+		origin = func(number int) int { return number }
+	}
+	return &Supervisor{init: init, local: local, origin: origin, stopR: sys.FD(p[0]), stopW: sys.FD(p[1])}, nil
 }
 
 // Add begins to answer the calls that come by listener, which it takes over.

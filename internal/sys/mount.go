@@ -19,6 +19,14 @@ func CloneMount(path string, flags uint) (FD, error) {
 	if err != nil {
 		return -1, os.NewSyscallError("open_tree", err)
 	}
+	return freeze(fd, flags)
+}
+
+// FreezeMount makes a detached mount as [CloneMount] does, and returns its
+// descriptor. The caller does not close mount any more.
+func FreezeMount(mount FD) (FD, error) { return freeze(int(mount), 0) }
+
+func freeze(fd int, flags uint) (FD, error) {
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
 	if err := unix.MountSetattr(fd, "", flags|unix.AT_EMPTY_PATH, &attr); err != nil {
 		_ = unix.Close(fd)

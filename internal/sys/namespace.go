@@ -3,6 +3,7 @@
 package sys
 
 import (
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -29,4 +30,25 @@ func Enter(pid, spaces int) error {
 	}
 	defer pidfd.Close()
 	return os.NewSyscallError("setns", unix.Setns(int(pidfd), spaces))
+}
+
+// ParentNamespace returns the inode number of the namespace that one of process
+// pid's is in: of kind "pid" or "user", the others are in none. See ioctl_ns(2).
+func ParentNamespace(pid int, kind string) (uint64, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	const getParent = 0xb702 // NS_GET_PARENT, include/uapi/linux/nsfs.h
+	fd, err := unix.IoctlRetInt(int(f.Fd()), getParent)
+	if err != nil {
+		return 0, os.NewSyscallError("ioctl ns_get_parent", err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, os.NewSyscallError("fstat", err)
+	}
+	return st.Ino, nil
 }

@@ -31,8 +31,11 @@ type LoadStats struct {
 	Losses       int     `json:"losses"` // connections or sessions lost
 	MaxLatencyMS float64 `json:"max_latency_ms"`
 	// RecentMaxLatencyMS is since the statistics were read before.
-	RecentMaxLatencyMS float64        `json:"recent_max_latency_ms"`
-	LastAcked          map[int]uint64 `json:"last_acked"` // by worker
+	RecentMaxLatencyMS float64 `json:"recent_max_latency_ms"`
+	// So are these, of the writes.
+	RecentP50MS float64        `json:"recent_p50_ms"`
+	RecentP99MS float64        `json:"recent_p99_ms"`
+	LastAcked   map[int]uint64 `json:"last_acked"` // by worker
 }
 
 // A Load is a client process that writes numbered entries and reads them back.
@@ -49,6 +52,7 @@ type Load struct {
 const (
 	loadStart = 15 * time.Second // limit for connecting all clients
 	loadStop  = 10 * time.Second // limit for finishing the requests under way
+	loadStats = 30 * time.Second // limit for an answer; the disk may be busy
 )
 
 // StartLoad starts a load and waits until all its clients are connected. The
@@ -157,7 +161,7 @@ func (l *Load) Stats() (LoadStats, error) {
 }
 
 func (l *Load) read() (LoadStats, error) {
-	if err := l.stdout.SetReadDeadline(time.Now().Add(loadStop)); err != nil {
+	if err := l.stdout.SetReadDeadline(time.Now().Add(loadStats)); err != nil {
 		return LoadStats{}, err
 	}
 	var stats LoadStats

@@ -117,10 +117,19 @@ func (o *Origin) writeFallbacks() error {
 	exit := Sys(unix.SYS_EXIT, 0)
 	end := Sys(unix.SYS_EXIT_GROUP, 0)
 	base := sys.Regs{Cs: 0x33, Ss: 0x2b, Eflags: 0x202}
-	for _, f := range []struct {
+	type fallback struct {
 		slot, next Addr
 		call       Call
-	}{{slotExit, slotExit, exit}, {slotReap, slotExit, reapAny}, {slotSeed, slotSeed, end}} {
+	}
+	all := []fallback{{slotExit, slotExit, exit}, {slotSeed, slotSeed, end}}
+	for i := range Addr(reaps) {
+		next := slotReap + (i+1)*reapFrame
+		if i == reaps-1 {
+			next = slotExit
+		}
+		all = append(all, fallback{slotReap + i*reapFrame, next, reapAny})
+	}
+	for _, f := range all {
 		at := o.arena + f.slot
 		regs := callRegs(base, o.gadgets.Syscall, o.arena+f.next, f.call)
 		if err := writeMem(o.mem, at, sigframe(at, o.gadgets.Restorer, regs, nil, ^uint64(0))); err != nil {

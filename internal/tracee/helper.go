@@ -71,7 +71,8 @@ func (o *Origin) HelperUntil(deadline time.Time, c Call) (int64, error) {
 	if err := o.permit(o.helper, c); err != nil {
 		return 0, err
 	}
-	regs := callRegs(o.base, o.gadgets.Syscall, o.arena+slotExit, c)
+	// Its clones may be there already: then it has to reap them at the end.
+	regs := callRegs(o.base, o.gadgets.Syscall, o.arena+slotReap, c)
 	if err := sys.SetRegs(o.helper, &regs); err != nil {
 		return 0, err
 	}

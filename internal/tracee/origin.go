@@ -25,10 +25,15 @@ const (
 	// Slots of the arena. The first three are the fallbacks: frames that lead
 	// a thread which lost its tracer to its end.
 	slotExit   = 0 * frameSize // the helper: exit
-	slotReap   = 1 * frameSize // the helper: wait4 for the seed, then exit
+	slotReap   = 1 * frameSize // the helper: wait4 for each of its clones, then exit
 	slotSeed   = 2 * frameSize // the seed: exit_group
 	slotThread = 3 * frameSize // the frame of a production thread under injection
 	slotData   = 4 * frameSize // results of injected calls, 48 KiB
+
+	// The helper reaps at most that many clones: the seed, and those that make
+	// worlds in a container. A frame without processor state is small.
+	reaps     = 15
+	reapFrame = 1 << 10
 )
 
 // helperOptions are set on the helper. Never EXITKILL: it would kill production.
@@ -87,6 +92,7 @@ type Origin struct {
 	astray  bool
 	gone    bool // the process has ended, and its number may be another's
 	forking bool // the clone was begun, and its end was not seen
+	cloned  bool // likewise, or it has ended
 	unborn  int  // pid of a clone that was not handed over as the seed
 }
 

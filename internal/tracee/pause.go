@@ -218,7 +218,7 @@ func (o *Origin) StartFork() error {
 	if err := sys.ContSyscall(o.helper); err != nil {
 		return err
 	}
-	o.forking = true
+	o.forking, o.cloned = true, true
 	return fault.ForkStarted.Hit()
 }
 
@@ -244,8 +244,11 @@ func (o *Origin) FinishFork(deadline time.Time) (*Puppet, error) {
 		if err := (Call{Ret: int64(regs.Rax)}).Err(); err != nil {
 			return nil, fmt.Errorf("fork pid %d: %w", o.PID, err)
 		}
-		pid = int(regs.Rax) // an earlier wait, that ran out of time, saw the event
-		o.unborn = pid
+		// An earlier wait, that ran out of time, saw the event. The result of
+		// the call is the number in the origin's pid namespace.
+		if pid = o.unborn; pid == 0 {
+			return nil, fmt.Errorf("fork pid %d: clone made no traced process", o.PID)
+		}
 	}
 	if err := fault.SeedBorn.Hit(); err != nil {
 		return nil, err
@@ -268,7 +271,11 @@ func (o *Origin) Reap(pid int) error {
 	if o.Ended() {
 		return nil
 	}
-	_, err := o.HelperUntil(time.Now().Add(endTimeout), Sys(unix.SYS_WAIT4, uint64(pid), 0, unix.WALL|unix.WNOTHREAD, 0))
+	number, err := Number(pid, o.PID)
+	if err != nil {
+		return err
+	}
+	_, err = o.HelperUntil(time.Now().Add(endTimeout), Sys(unix.SYS_WAIT4, uint64(number), 0, unix.WALL|unix.WNOTHREAD, 0))
 	if err != nil && o.Fate(isGone(err) || errors.Is(err, ErrGone)) != nil {
 		return nil
 	}

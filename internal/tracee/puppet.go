@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/sys"
@@ -40,6 +41,7 @@ type Puppet struct {
 	gadgets Gadgets
 	base    sys.Regs
 	equip   bool // the workshop is there
+	gone    bool // it has ended and was collected: its number may be another's
 	options int  // of ptrace
 }
 
@@ -95,6 +97,10 @@ func (p *Puppet) work() Addr { return p.arena + ArenaSize }
 
 // Data returns the puppet's scratch memory and its size.
 func (p *Puppet) Data() (Addr, int) { return p.work() + workData, workSize - workData }
+
+// Workshop returns from where to where the memory lies by which the puppet makes
+// calls: without it, it can only be killed.
+func (p *Puppet) Workshop() (from, to Addr) { return p.arena, p.work() + workSize }
 
 // Write puts buf into the puppet's memory.
 func (p *Puppet) Write(addr Addr, buf []byte) error { return writeMem(p.mem, addr, buf) }
@@ -286,6 +292,9 @@ func (p *Puppet) Release() error { return sys.Detach(p.TID, 0) }
 // Kill ends the puppet's process. See WaitGone.
 func (p *Puppet) Kill() error {
 	p.closeMem()
+	if p.gone {
+		return nil
+	}
 	if err := unix.Kill(p.PID, unix.SIGKILL); err != nil && !isGone(err) {
 		return err
 	}
@@ -299,9 +308,33 @@ func (p *Puppet) closeMem() {
 	}
 }
 
+// KillBy is Kill for one that may have been collected by another: pidfd names it,
+// whoever has its number now.
+func (p *Puppet) KillBy(pidfd sys.FD) error {
+	p.closeMem()
+	if err := unix.PidfdSendSignal(int(pidfd), unix.SIGKILL, nil, 0); err != nil && !isGone(err) {
+		return os.NewSyscallError("pidfd_send_signal", err)
+	}
+	return nil
+}
+
+// Heed reports whether the puppet has ended, though nobody of ours has killed it,
+// and collects it then. It must not run by itself.
+func (p *Puppet) Heed() bool {
+	if p.gone {
+		return true
+	}
+	got, ws, err := sys.PeekWait(p.TID)
+	if isGone(err) || err == nil && got != 0 && !ws.Stopped() {
+		_, _, _ = sys.TryWait(p.TID)
+		p.gone = true
+	}
+	return p.gone
+}
+
 // WaitGone waits for the end of a thread whose process was killed.
 func (p *Puppet) WaitGone() error {
-	for {
+	for !p.gone {
 		stop, err := wait(p.TID, time.Now().Add(puppetTimeout))
 		if errors.Is(err, ErrGone) || err == nil && stop.Kind == StopExited {
 			return nil
@@ -310,12 +343,45 @@ func (p *Puppet) WaitGone() error {
 			return err
 		}
 	}
+	return nil
+}
+
+// WaitAllGone is WaitGone for several threads, in whatever order they end: the
+// last thread of number 1 of a pid namespace waits until all others are collected
+// (zap_pid_ns_processes, kernel/pid_namespace.c).
+func WaitAllGone(puppets []*Puppet) error {
+	left := slices.Clone(puppets)
+	for deadline := time.Now().Add(puppetTimeout); ; sys.Nanosleep(int64(pollInterval)) {
+		var errs []error
+		left = slices.DeleteFunc(left, func(p *Puppet) bool {
+			if p.gone {
+				return true
+			}
+			got, ws, err := sys.WaitStop(p.TID)
+			if err != nil && !isGone(err) {
+				errs = append(errs, fmt.Errorf("wait for tid %d: %w", p.TID, err))
+			}
+			return err != nil || got != 0 && !ws.Stopped()
+		})
+		if len(errs) > 0 || len(left) == 0 {
+			return errors.Join(errs...)
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("wait for the end of %d threads, tid %d first: %w", len(left), left[0].TID, ErrBudget)
+		}
+	}
 }
 
 // ReapChild lets the puppet collect its child pid, which has been killed or
-// has ended. pid is in the agent's pid namespace, which is the puppet's own.
+// has ended. pid is in the agent's pid namespace.
 func (p *Puppet) ReapChild(pid int) error {
-	_, err := p.Call(Sys(unix.SYS_WAIT4, uint64(pid), 0, unix.WALL, 0))
+	if p.gone {
+		return nil // its children have another parent
+	}
+	number, err := Number(pid, p.PID)
+	if err == nil {
+		_, err = p.Call(Sys(unix.SYS_WAIT4, uint64(number), 0, unix.WALL, 0))
+	}
 	if err != nil && !isGone(err) && !errors.Is(err, ErrGone) {
 		return fmt.Errorf("reap %d: %w", pid, err)
 	}

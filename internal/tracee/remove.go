@@ -30,8 +30,8 @@ func (o *Origin) Remove() (err error) {
 	}
 	var errs []error
 	if o.helper != 0 {
-		if err := o.dropClone(); err != nil {
-			// Left alone, the helper collects the clone when its tracer has
+		if err := errors.Join(o.dropClone(), o.childless()); err != nil {
+			// Left alone, the helper collects its clones when its tracer has
 			// gone, and needs the arena for that.
 			o.helper, o.arena = 0, 0
 			return err
@@ -64,6 +64,23 @@ func (o *Origin) dropClone() error {
 	clone := &Puppet{PID: o.unborn, TID: o.unborn}
 	o.unborn = 0
 	return errors.Join(clone.Kill(), clone.WaitGone(), o.Reap(clone.PID))
+}
+
+// childless makes sure that the helper has no clones any more, and collects those
+// that have ended: they would be left to another thread of production.
+func (o *Origin) childless() error {
+	for o.cloned {
+		pid, err := o.Helper(Sys(unix.SYS_WAIT4, ^uint64(0), 0, unix.WALL|unix.WNOTHREAD|unix.WNOHANG, 0))
+		switch {
+		case isGone(err): // ECHILD, or the helper is gone
+			return nil
+		case err != nil:
+			return fmt.Errorf("collect clones of pid %d: %w", o.PID, err)
+		case pid == 0:
+			return fmt.Errorf("clones of pid %d have not ended", o.PID)
+		}
+	}
+	return nil
 }
 
 // endHelper makes the helper exit and waits for that.

@@ -44,6 +44,24 @@ var (
 // exceptionLine matches an exception of a JVM program, thrown or logged.
 var exceptionLine = regexp.MustCompile(`^(Caused by: )?([a-z]\w*\.)+[A-Z]\w*(Exception|Error)\b`)
 
+// quoteOnce takes out of findings what a graver one quotes already. An error in a
+// log that was quoted as the cause of something needs no finding of its own.
+func quoteOnce(sorted []model.Finding) []model.Finding {
+	quoted := map[string]bool{}
+	out := sorted[:0]
+	for _, f := range sorted {
+		if f.Rule == ruleLogged && len(f.Evidence) > 0 && quoted[f.Evidence[0].Text] {
+			continue
+		}
+		f.Evidence = slices.DeleteFunc(f.Evidence, func(e model.Evidence) bool { return e.Source != "exit" && quoted[e.Text] })
+		for _, e := range f.Evidence {
+			quoted[e.Text] = true
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
 // gaveUp reports whether output holds a line of a crash.
 func gaveUp(output []string) bool { return slices.ContainsFunc(output, crashLine.MatchString) }
 

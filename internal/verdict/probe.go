@@ -2,6 +2,8 @@ package verdict
 
 import (
 	"fmt"
+	"regexp"
+	"strings"
 
 	"github.com/pilotexec/pilot/internal/model"
 )
@@ -17,55 +19,80 @@ func probes(o model.Observation) []model.Finding {
 		}
 	}
 	for _, t := range o.Trial.Probes {
-		if f, ok := judgeProbe(t, probe(o.Control, t.Name)); ok {
+		want, c := wanted(o.Spec, t.Name), probe(o.Control, t.Name)
+		if f, ok := judgeProbe(want, t, c); ok {
 			found = append(found, f)
+		}
+		if c != nil {
+			found = append(found, judgeOutput(want, t, *c)...)
 		}
 	}
 	return found
 }
 
-// judgeProbe compares probe t of the trial with c, the same in the control, and
+// wanted is what the run was told of a probe.
+func wanted(s model.Spec, name string) model.Probe {
+	for _, p := range s.Probes {
+		if p.Name == name {
+			return p
+		}
+	}
+	return model.Probe{Name: name}
+}
+
+// good reports whether r is what the probe wants.
+func good(want model.Probe, r model.CommandResult) bool { return r.OK() && matches(want, r) }
+
+func matches(want model.Probe, r model.CommandResult) bool {
+	if want.Expect == "" {
+		return true
+	}
+	re, err := regexp.Compile(want.Expect)
+	return err == nil && re.MatchString(strings.TrimRight(r.Output, "\n"))
+}
+
+// judgeProbe compares what a probe gave in the trial, t, with c, the same in the control, and
 // reports whether there is anything to say.
-func judgeProbe(t model.ProbeResult, c *model.ProbeResult) (model.Finding, bool) {
+func judgeProbe(want model.Probe, t model.ProbeResult, c *model.ProbeResult) (model.Finding, bool) {
 	f := model.Finding{Rule: "check-failed"}
 	if c == nil {
 		f.Rule, f.Severity = "check-missing", model.Unproven
 		f.Message = fmt.Sprintf("check %q was not run in the control", t.Name)
-		f.Evidence = probeEvidence(t.After)
+		f.Evidence = probeEvidence(want, t.After)
 		return f, true
 	}
-	f.Control = fmt.Sprintf("%s before, %s after", outcome(c.Before), outcome(c.After))
+	f.Control = fmt.Sprintf("%s before, %s after", outcome(want, c.Before), outcome(want, c.After))
 	switch {
-	case t.After.OK():
-		return passes(f, t, *c)
+	case good(want, t.After):
+		return passes(f, want, t, *c)
 	case t.After.Err != "" && c.After.Err != "":
 		f.Rule, f.Severity = "check-not-started", model.Unproven
 		f.Message = fmt.Sprintf("check %q could not be run: %s", t.Name, t.After.Err)
-	case c.After.OK():
+	case good(want, c.After):
 		f.Severity = model.Error
 		f.Message = fmt.Sprintf("check %q fails after the action, and passes where it was not run", t.Name)
-	case t.Before.OK():
+	case good(want, t.Before):
 		f.Rule, f.Severity = "check-noise", model.Unproven
 		f.Message = fmt.Sprintf("check %q fails after the action, but came to fail in the control too", t.Name)
 	default:
 		f.Rule, f.Severity = "not-mended", model.Error
 		f.Message = fmt.Sprintf("check %q failed before the action and still does: the recovery did not mend it", t.Name)
 	}
-	f.Evidence = probeEvidence(t.After)
+	f.Evidence = probeEvidence(want, t.After)
 	return f, true
 }
 
 // passes judges a check that passes in the trial after the action.
-func passes(f model.Finding, t, c model.ProbeResult) (model.Finding, bool) {
+func passes(f model.Finding, want model.Probe, t, c model.ProbeResult) (model.Finding, bool) {
 	switch {
-	case c.Before.OK() && !c.After.OK():
+	case good(want, c.Before) && !good(want, c.After):
 		f.Rule, f.Severity = "check-noise", model.Unproven
 		f.Message = fmt.Sprintf("check %q passes after the action, but came to fail in the control, where nothing was done", t.Name)
-		f.Evidence = probeEvidence(c.After)
-	case !t.Before.OK() && c.After.OK():
+		f.Evidence = probeEvidence(want, c.After)
+	case !good(want, t.Before) && good(want, c.After):
 		f.Rule, f.Severity = "check-healed", model.Info
 		f.Message = fmt.Sprintf("check %q failed before and passes now, but it passes in the control too", t.Name)
-	case !t.Before.OK():
+	case !good(want, t.Before):
 		f.Rule, f.Severity = "check-repaired", model.Info
 		f.Message = fmt.Sprintf("check %q failed before the action and passes after it", t.Name)
 	default:
@@ -85,10 +112,12 @@ func probe(w model.World, name string) *model.ProbeResult {
 }
 
 // outcome is r in a few words.
-func outcome(r model.CommandResult) string {
+func outcome(want model.Probe, r model.CommandResult) string {
 	switch {
-	case r.OK():
+	case good(want, r):
 		return "passes"
+	case r.OK():
+		return fmt.Sprintf("fails (its output does not match %q)", want.Expect)
 	case r.Err != "":
 		return "could not be run"
 	case r.Exit == nil:
@@ -100,8 +129,8 @@ func outcome(r model.CommandResult) string {
 	}
 }
 
-func probeEvidence(r model.CommandResult) []model.Evidence {
-	evidence := []model.Evidence{{Source: "check", Text: outcome(r)}}
+func probeEvidence(want model.Probe, r model.CommandResult) []model.Evidence {
+	evidence := []model.Evidence{{Source: "check", Text: outcome(want, r)}}
 	if r.Err != "" {
 		evidence[0].Text += ": " + r.Err
 	}

@@ -64,7 +64,7 @@ func TestShortForms(t *testing.T) {
 		{round(1234).String(), "1µs"},
 		{bytes(1023), "1023 B"},
 		{bytes(5 << 40), "5.0 TiB"},
-		{outcome(model.CommandResult{Exit: signal("SIGKILL", 0)}), "fails (SIGKILL)"},
+		{outcome(model.Probe{}, model.CommandResult{Exit: signal("SIGKILL", 0)}), "fails (SIGKILL)"},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("got %q, want %q", tt.got, tt.want)

@@ -23,6 +23,7 @@ var rules = []func(model.Observation) []model.Finding{
 	phantoms,   // phantom.go
 	started,    // started.go
 	blocked,    // blocked.go
+	logged,     // logged.go
 	action,     // action.go
 	probes,     // probe.go
 	watched,    // watched.go
@@ -44,6 +45,7 @@ func Judge(o model.Observation) model.Verdict {
 	slices.SortStableFunc(v.Findings, func(a, b model.Finding) int {
 		return cmp.Compare(rank(a.Severity), rank(b.Severity))
 	})
+	v.Findings = quoteOnce(v.Findings)
 	v.Status = status(v.Findings)
 	v.Reason = reason(o, v)
 	return v

@@ -31,9 +31,9 @@ type Identity struct {
 	// Apart gives it mounts, a network and a host name of its own. There is
 	// nothing in its directory then but what it makes.
 	Apart bool
-	// Container makes it number 1 of a container that an ordinary user could
-	// have made, as by unshare -U -r -m -p -n -f.
-	Container bool
+	// First is set when it is number 1 of a container, and MountProc when nobody has
+	// mounted the container's /proc yet.
+	First, MountProc bool
 }
 
 // Launch becomes the [Identity] that os.Args[1] encodes and executes the victim
@@ -42,8 +42,8 @@ func Launch() {
 	runtime.LockOSThread() // credentials belong to threads; exec keeps the caller's
 	var id Identity
 	err := json.Unmarshal([]byte(os.Args[1]), &id)
-	if err == nil && id.Container {
-		err = unix.Mount("proc", "/proc", "proc", 0, "")
+	if err == nil && id.First {
+		err = settle(id.MountProc)
 	}
 	if err == nil && id.Apart {
 		err = become(os.Args[len(os.Args)-1], id)

@@ -91,6 +91,7 @@ var kinds = map[string]func(dir string) (step, error){
 	"float":   float,
 	"process": process,
 	"member":  member,
+	"inside":  inside,
 
 	"scheduled":  scheduled,
 	"realtime":   realtime,

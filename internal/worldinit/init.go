@@ -44,8 +44,9 @@ func Reexec() {
 	}
 }
 
-// socketFD is the descriptor of the agent's socket in the init process.
-const socketFD = 3
+// socketFD is the descriptor of the agent's socket in the init process. Those of
+// programs to be executed are not below selfFD.
+const socketFD, selfFD = 3, 64
 
 // Limits of a packet: its bytes, and its descriptors, of which the kernel takes
 // at most 253 (SCM_MAX_FD, include/net/scm.h).
@@ -57,8 +58,13 @@ const (
 type server struct {
 	conn   *net.UnixConn
 	layers []layer // until the world is built
+	binds  []layer // likewise
 	drop   []int
 	tasks  *tracker
+	self   *os.File // the program
+	proc   *os.File // /proc of our own pid namespace, which may not be the world's
+	// offsets are those of the world's clock.
+	offsets *os.File
 }
 
 type packet struct {
@@ -78,6 +84,9 @@ func serve() error {
 	}
 	_ = f.Close()
 	s := &server{conn: conn.(*net.UnixConn)}
+	if s.self, err = openSelf(); err != nil {
+		return err
+	}
 	s.tasks = newTracker(s.send)
 
 	packets := make(chan packet)
@@ -96,6 +105,18 @@ func serve() error {
 			s.tasks.reap()
 		}
 	}
+}
+
+// openSelf opens this program, under a number that no descriptor has which a
+// command is started with: it is executed by that number.
+func openSelf() (*os.File, error) {
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, selfFD)
+	return os.NewFile(uintptr(fd), "program"), os.NewSyscallError("fcntl", err)
 }
 
 func (s *server) receive(out chan<- packet) {
@@ -135,23 +156,23 @@ func (s *server) handle(p packet) {
 	switch r := p.req; {
 	case len(r.Layers) > 0:
 		for i, f := range files[:min(len(files), len(r.Layers))] {
-			s.layers = append(s.layers, layer{r.Layers[i], f})
+			l := layer{r.Layers[i], f}
+			if r.Binds {
+				s.binds = append(s.binds, l)
+			} else {
+				s.layers = append(s.layers, l)
+			}
 		}
 		files = nil
 	case r.Config != nil:
 		s.drop = r.Config.DropCaps
-		err := build(*r.Config, s.layers)
-		if err == nil {
-			err = sealSelf()
-		}
-		s.answer(err)
-		for _, l := range s.layers {
-			_ = l.mount.Close()
-		}
+		s.answer(s.build(*r.Config))
+	case r.Numbers:
+		s.answer(s.number(files))
 	case r.Filter:
 		s.filter()
 	case r.Clock != nil:
-		s.answer(setClock(*r.Clock))
+		s.answer(setClock(s.offsets, *r.Clock))
 	case r.Start != nil:
 		pid, err := s.start(*r.Start, p.files)
 		if err != nil {
@@ -160,8 +181,46 @@ func (s *server) handle(p packet) {
 		}
 		s.send(Event{Kind: "started", ID: r.Start.ID, PID: pid, Args: r.Start.Args})
 	case r.Kill > 0:
-		_ = unix.Kill(r.Kill, unix.SIGKILL)
+		if pid := s.tasks.process(r.Kill); pid > 0 {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
 	}
+}
+
+func (s *server) build(c Config) (err error) {
+	defer func() {
+		for _, l := range append(s.layers, s.binds...) {
+			_ = l.mount.Close()
+		}
+	}()
+	if err := build(c, s.layers, s.binds); err != nil {
+		return err
+	}
+	if s.proc, err = os.Open("/proc"); err != nil {
+		return err
+	}
+	s.tasks.proc = s.proc
+	// Opened here, since it belongs to root of the agent's namespace once nobody
+	// may look into this process, if the program was executed there: startWithin.
+	fd, err := unix.Openat(int(s.proc.Fd()), "self/timens_offsets", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("openat timens_offsets", err)
+	}
+	s.offsets = os.NewFile(uintptr(fd), "timens_offsets")
+	return sealSelf()
+}
+
+// number takes the pid namespace in which commands are to be born, and the
+// world's /proc.
+func (s *server) number(files []*os.File) error {
+	if len(files) != 2 {
+		return fmt.Errorf("%d descriptors, not 2", len(files))
+	}
+	// It acts on this thread's children, which commands are.
+	if err := unix.Setns(int(files[0].Fd()), unix.CLONE_NEWPID); err != nil {
+		return os.NewSyscallError("setns", err)
+	}
+	return replaceProc(files[1])
 }
 
 // sealSelf gives this process, and all that it will start, what belongs to a
@@ -205,7 +264,7 @@ func (s *server) answer(err error) {
 
 // setClock writes time_namespaces(7) offsets. It works once, while nobody has
 // entered the namespace.
-func setClock(c clock) error {
+func setClock(offsets *os.File, c clock) error {
 	text := ""
 	for _, o := range []struct {
 		name string
@@ -214,5 +273,7 @@ func setClock(c clock) error {
 		ts := unix.NsecToTimespec(int64(o.d))
 		text += fmt.Sprintf("%s %d %d\n", o.name, ts.Sec, ts.Nsec)
 	}
-	return os.WriteFile("/proc/self/timens_offsets", []byte(text), 0)
+	defer offsets.Close()
+	_, err := offsets.WriteString(text)
+	return err
 }

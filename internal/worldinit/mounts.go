@@ -20,7 +20,7 @@ const stage = "/dev"
 
 // build puts the layers together, with an own /proc, /dev and /run, and the
 // copies of the data on top; then the network.
-func build(c Config, layers []layer) error {
+func build(c Config, layers, binds []layer) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
@@ -45,13 +45,6 @@ func build(c Config, layers []layer) error {
 			return err
 		}
 	}
-	sources := make([]*os.File, len(c.Binds))
-	for i, b := range c.Binds {
-		var err error
-		if sources[i], err = open(b.From); err != nil {
-			return err
-		}
-	}
 	for _, l := range layers {
 		if err := attach(l.mount, stage+l.path); err != nil {
 			return fmt.Errorf("layer %s: %w", l.path, err)
@@ -63,9 +56,9 @@ func build(c Config, layers []layer) error {
 	if err := c.buildRun(); err != nil {
 		return err
 	}
-	for i, b := range c.Binds {
-		if err := bind(sources[i], b.To); err != nil {
-			return fmt.Errorf("bind %s: %w", b.To, err)
+	for _, b := range binds {
+		if err := bind(b.mount, b.path); err != nil {
+			return fmt.Errorf("bind %s: %w", b.path, err)
 		}
 	}
 	if err := buildProc(); err != nil {
@@ -111,25 +104,16 @@ func ownInput() error {
 	return os.NewSyscallError("dup3", unix.Dup3(fd, 0, 0))
 }
 
-// bind mounts the file or directory behind f on path of the world, writable.
-// The mount point may be missing, where a private directory covers it. Symbolic
-// links on the way are the world's.
-func bind(f *os.File, path string) error {
-	point, err := mountPoint(f, path)
+// bind puts a detached mount of a file or directory on path of the world. The
+// mount point may be missing, where a private directory covers it. Symbolic links
+// on the way are the world's.
+func bind(mount *os.File, path string) error {
+	point, err := mountPoint(mount, path)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(point)
-	fd, err := unix.OpenTree(int(f.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
-	if err != nil {
-		return os.NewSyscallError("open_tree", err)
-	}
-	defer unix.Close(fd)
-	attr := unix.MountAttr{Attr_set: layerFlags, Attr_clr: unix.MOUNT_ATTR_RDONLY}
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
-		return os.NewSyscallError("mount_setattr", err)
-	}
-	err = unix.MoveMount(fd, "", point, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	err = unix.MoveMount(int(mount.Fd()), "", point, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	return os.NewSyscallError("move_mount", err)
 }
 
@@ -254,6 +238,10 @@ func buildProc() error {
 	if err := forbidNamespaces(proc); err != nil {
 		return err
 	}
+	return protectProc(proc)
+}
+
+func protectProc(proc string) error {
 	entries, err := os.ReadDir(proc)
 	if err != nil {
 		return err
@@ -273,6 +261,18 @@ func buildProc() error {
 		}
 	}
 	return nil
+}
+
+// replaceProc puts another procfs on /proc, that of other process numbers.
+func replaceProc(mount *os.File) error {
+	const proc = "/proc"
+	if err := unix.Unmount(proc, unix.MNT_DETACH); err != nil {
+		return os.NewSyscallError("umount", err)
+	}
+	if err := attach(mount, proc); err != nil {
+		return err
+	}
+	return protectProc(proc)
 }
 
 // forbidNamespaces lets nothing in the world make a user namespace of its own,

@@ -17,7 +17,7 @@ func parseRequest(b []byte) (r request, err error) {
 		return request{}, fmt.Errorf("parse request: %w", err)
 	}
 	set := 0
-	for _, is := range []bool{len(r.Layers) > 0, r.Config != nil, r.Filter, r.Clock != nil, r.Start != nil, r.Kill != 0} {
+	for _, is := range []bool{len(r.Layers) > 0, r.Config != nil, r.Numbers, r.Filter, r.Clock != nil, r.Start != nil, r.Kill != 0} {
 		if is {
 			set++
 		}

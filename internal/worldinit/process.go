@@ -22,8 +22,11 @@ import (
 // A Process is the agent's side of a world's init.
 type Process struct {
 	cmd  *exec.Cmd
-	conn *net.UnixConn
-	talk talk
+	self *os.Process // cmd's, or who was made of it: see startWithin
+	// ended tells of the end of both.
+	ended chan error
+	conn  *net.UnixConn
+	talk  talk
 	// upper has the upper layer of each of layers, by its number.
 	upper  *os.File
 	layers []string
@@ -60,11 +63,14 @@ func Start(c Config, confine func(pid int) error) (*Process, error) {
 	if err := sys.KeepFromChildren(); err != nil {
 		return nil, err
 	}
-	view, err := newView(c.ScratchSize)
+	view, err := newView(c)
 	if err != nil {
 		return nil, fmt.Errorf("prepare world: %w", err)
 	}
 	defer view.close()
+	if err := view.addBinds(c.Binds); err != nil {
+		return nil, fmt.Errorf("prepare world: %w", err)
+	}
 	// /proc/1/exe leads root of the world to pilot's program, by its mount.
 	self, err := sys.OpenFrozen("/proc/self/exe")
 	if err != nil {
@@ -72,6 +78,12 @@ func Start(c Config, confine func(pid int) error) (*Process, error) {
 		return nil, fmt.Errorf("open pilot's program: %w", err)
 	}
 	defer self.Close()
+	program, err := unix.FcntlInt(uintptr(self), unix.F_DUPFD_CLOEXEC, selfFD)
+	if err != nil {
+		_ = view.upper.Close()
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	defer unix.Close(program)
 	p := &Process{
 		conn:   conn.(*net.UnixConn),
 		Events: make(chan Event, 256),
@@ -79,8 +91,8 @@ func Start(c Config, confine func(pid int) error) (*Process, error) {
 		Bare:   view.bare,
 		upper:  view.upper, layers: view.paths,
 	}
-	p.cmd = initCommand(self, c.Label, theirs, &p.talk)
-	if err := startAs(p.cmd, c.Owner); err != nil {
+	p.cmd = initCommand(sys.FD(program), c.Label, theirs, &p.talk)
+	if err := p.start(c); err != nil {
 		_ = conn.Close()
 		_ = view.upper.Close()
 		return nil, fmt.Errorf("start world init: %w", err)
@@ -90,7 +102,10 @@ func Start(c Config, confine func(pid int) error) (*Process, error) {
 		err = confine(p.PID())
 	}
 	if err == nil {
-		err = p.sendLayers(view.layers)
+		err = p.sendLayers(view.layers, false)
+	}
+	if err == nil {
+		err = p.sendLayers(view.binds, true)
 	}
 	if err == nil {
 		_, err = p.ask(request{Config: &c})
@@ -100,6 +115,21 @@ func Start(c Config, confine func(pid int) error) (*Process, error) {
 		return nil, fmt.Errorf("build world: %w %s", err, p.talk.text)
 	}
 	return p, nil
+}
+
+func (p *Process) start(c Config) (err error) {
+	if c.Within != 0 {
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{}}
+		if p.self, err = startWithin(p.cmd, c); err == nil {
+			p.collect() // a container ends when all in it were collected
+		}
+		return err
+	}
+	if err := startAs(p.cmd, c.Owner); err != nil {
+		return err
+	}
+	p.self = p.cmd.Process
+	return nil
 }
 
 // initCommand is the world's init in new namespaces. Its output goes to a pipe:
@@ -115,8 +145,7 @@ func initCommand(self sys.FD, label string, socket *os.File, talk io.Writer) *ex
 		Stderr:     talk,
 		ExtraFiles: []*os.File{socket},
 		SysProcAttr: &syscall.SysProcAttr{
-			Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNS |
-				unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+			Cloneflags:                 newSpaces,
 			UidMappings:                all,
 			GidMappings:                all,
 			GidMappingsEnableSetgroups: true,
@@ -139,9 +168,9 @@ func (t *talk) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (p *Process) sendLayers(layers []layer) error {
+func (p *Process) sendLayers(layers []layer, binds bool) error {
 	for part := range slices.Chunk(layers, maxFiles) {
-		var r request
+		r := request{Binds: binds}
 		var mounts []*os.File
 		for _, l := range part {
 			r.Layers = append(r.Layers, l.path)
@@ -155,7 +184,17 @@ func (p *Process) sendLayers(layers []layer) error {
 }
 
 // PID is the init's process id in the agent's pid namespace.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
+func (p *Process) PID() int { return p.self.Pid }
+
+// Number makes this a world whose processes have numbers of their own: those of
+// the pid namespace space, which is a child of the init's, and of which proc is
+// the file system that is to be /proc.
+func (p *Process) Number(space, proc *os.File) error {
+	if _, err := p.ask(request{Numbers: true}, space, proc); err != nil {
+		return fmt.Errorf("number processes: %w", err)
+	}
+	return nil
+}
 
 // Filter puts the filter of package seal on the init and on all commands, and
 // returns the listener by which their calls are heard of. From then on somebody
@@ -208,8 +247,8 @@ func (p *Process) receive() {
 const askTimeout = 20 * time.Second
 
 // ask sends a request and waits for its outcome.
-func (p *Process) ask(r request) (a answer, err error) {
-	if err := p.send(r, nil); err != nil {
+func (p *Process) ask(r request, files ...*os.File) (a answer, err error) {
+	if err := p.send(r, files); err != nil {
 		return a, err
 	}
 	select {
@@ -269,16 +308,39 @@ func (p *Process) KillPID(pid int) error { return p.send(request{Kill: pid}, nil
 
 // Kill ends the init, and with it every process of the world.
 func (p *Process) Kill() error {
-	err := p.cmd.Process.Kill()
+	err := p.self.Kill()
 	if errors.Is(err, os.ErrProcessDone) {
 		return nil
 	}
 	return err
 }
 
+// waitTimeout bounds the wait for the end of an init. It is over in milliseconds,
+// or something is in the world's pid namespace that nobody reaps.
+const waitTimeout = 30 * time.Second
+
+// collect begins to wait for the init's end.
+func (p *Process) collect() {
+	p.ended = make(chan error, 1)
+	go func() {
+		if p.self != p.cmd.Process {
+			_, _ = p.self.Wait()
+		}
+		p.ended <- p.cmd.Wait()
+	}()
+}
+
 // Wait collects the init. All other processes of the world must be reaped.
 func (p *Process) Wait() error {
-	err := p.cmd.Wait()
+	if p.ended == nil {
+		p.collect()
+	}
+	var err error
+	select {
+	case err = <-p.ended:
+	case <-time.After(waitTimeout):
+		err = fmt.Errorf("world init, pid %d, does not end", p.PID())
+	}
 	_ = p.conn.Close()
 	_ = p.upper.Close()
 	for range p.Events { // until the reader has ended

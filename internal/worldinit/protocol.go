@@ -29,6 +29,13 @@ type Config struct {
 	// Owner is the user that the world's user namespace belongs to. Processes
 	// of that user need no capability to enter it.
 	Owner int
+	// Within is a process whose user and pid namespaces those of the world are to
+	// be children of; 0 stands for the agent. Then the world has no processes
+	// before [Process.Number].
+	Within int
+	// Lender is a process that has the mounts of the agent unlocked, if they are
+	// of a container, 0 otherwise: see borrow.
+	Lender int
 	// ScratchSize bounds each temporary file system of the world, in bytes; 0
 	// leaves it to the kernel, which takes half of the host's memory.
 	ScratchSize int64
@@ -42,10 +49,14 @@ type request struct {
 	// One of these is set.
 	Layers []string // where the mounts that come with it go; Config follows
 	Config *Config
-	Filter bool // answered with the filter's listener
-	Clock  *clock
-	Start  *start
-	Kill   int // SIGKILL to this pid
+	// Numbers comes with a pid namespace and a procfs.
+	Numbers bool
+	Filter  bool // answered with the filter's listener
+	Clock   *clock
+	Start   *start
+	Kill    int // SIGKILL to this pid
+
+	Binds bool // Layers are copies of data, which go on top of all
 }
 
 // clock fixes the world's clocks, once, before its first process starts.

@@ -34,7 +34,9 @@ type layer struct {
 // The agent makes it: a process in a user namespace may not, where the directory
 // below holds other mounts ("failed to clone lowerpath", fs/overlayfs/super.c).
 type view struct {
+	lender int      // see borrow; 0 when nothing is locked
 	layers []layer  // outer ones first
+	binds  []layer  // copies of data
 	upper  *os.File // the file system of the upper layers
 	paths  []string // which file system each of them is of
 	// Bare are the mounts that the kernel makes no overlay of. They are
@@ -43,18 +45,36 @@ type view struct {
 }
 
 func (v *view) close() {
-	for _, l := range v.layers {
+	for _, l := range append(v.layers, v.binds...) {
 		_ = l.mount.Close()
 	}
+}
+
+// addBinds adds the copies of data, which are writable. The agent takes them,
+// since root of a container may have no way through the directories above.
+func (v *view) addBinds(binds []Bind) error {
+	for _, b := range binds {
+		fd, err := unix.OpenTree(unix.AT_FDCWD, b.From, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		if err != nil {
+			return &os.PathError{Op: "open_tree", Path: b.From, Err: err}
+		}
+		v.binds = append(v.binds, layer{b.To, os.NewFile(uintptr(fd), b.From)})
+		attr := unix.MountAttr{Attr_set: layerFlags, Attr_clr: unix.MOUNT_ATTR_RDONLY}
+		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+			return &os.PathError{Op: "mount_setattr", Path: b.From, Err: err}
+		}
+	}
+	return nil
 }
 
 // upperRoot is where the upper layers are mounted while the view is made. It must
 // be somewhere; this directory is seen in no layer.
 const upperRoot = "/dev"
 
-// newView makes the layers. Their upper layers are memory, at most size bytes if that is not 0.
-func newView(size int64) (v *view, err error) {
-	v = &view{}
+// newView makes the layers of the world that c describes. Their upper layers are
+// memory, at most c.ScratchSize bytes if that is not 0.
+func newView(c Config) (v *view, err error) {
+	v = &view{lender: c.Lender}
 	// Its mounts are seen by this thread only, and end with it, but for those
 	// that the view holds.
 	thread := osthread.New()
@@ -70,7 +90,7 @@ func newView(size int64) (v *view, err error) {
 		if err != nil {
 			return err
 		}
-		if err := (Config{ScratchSize: size}).tmpfs(upperRoot, "mode=755"); err != nil {
+		if err := c.tmpfs(upperRoot, "mode=755"); err != nil {
 			return fmt.Errorf("make the upper layers: %w", err)
 		}
 		if v.upper, err = os.Open(upperRoot); err != nil {
@@ -82,7 +102,10 @@ func newView(size int64) (v *view, err error) {
 				return fmt.Errorf("layer over %s: %w", path, err)
 			}
 		}
-		return v.addKernelViews()
+		if err := v.addKernelViews(); err != nil || c.Within == 0 {
+			return err
+		}
+		return v.join()
 	})
 	if err != nil {
 		v.close()
@@ -103,15 +126,68 @@ func (v *view) add(path, upper string) error {
 	var fd sys.FD
 	if !fi.IsDir() {
 		fd, err = sys.CloneMount(path, 0)
-	} else if fd, err = overlayOf(path, upper); err != nil && path != "/" {
+	} else if fd, err = v.overlay(path, upper); err != nil && path != "/" {
 		v.bare = append(v.bare, path)
-		fd, err = sys.CloneMount(path, 0)
+		fd, err = v.clone(path, 0)
 	}
 	if err != nil {
 		return err
 	}
 	v.layers = append(v.layers, layer{path, os.NewFile(uintptr(fd), path)})
 	return nil
+}
+
+// join makes all layers one: root of a container may have no way through the
+// directories in which some of them are.
+func (v *view) join() error {
+	root := upperRoot + "/root"
+	if err := os.Mkdir(root, 0o755); err != nil {
+		return err
+	}
+	for _, l := range v.layers {
+		if err := attach(l.mount, root+l.path); err != nil {
+			return fmt.Errorf("layer %s: %w", l.path, err)
+		}
+		_ = l.mount.Close()
+	}
+	v.layers = nil
+	fd, err := unix.OpenTree(unix.AT_FDCWD, root, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
+		return os.NewSyscallError("open_tree", err)
+	}
+	v.layers = []layer{{"/", os.NewFile(uintptr(fd), "/")}}
+	return nil
+}
+
+// overlay makes one over the directory path.
+func (v *view) overlay(path, upper string) (sys.FD, error) {
+	if err := os.Mkdir(upper, 0o700); err != nil {
+		return -1, err
+	}
+	fd, err := v.borrow(path)
+	if err != nil {
+		return overlayOf(path, upper)
+	}
+	// The kernel takes a directory of this namespace only.
+	mount, lower := os.NewFile(uintptr(fd), path), upper+"/l"
+	defer mount.Close()
+	if err := os.Mkdir(lower, 0o700); err != nil {
+		return -1, err
+	}
+	if err := attach(mount, lower); err != nil {
+		return -1, err
+	}
+	return overlayOf(lower, upper)
+}
+
+// clone makes a detached copy of the mount at path.
+func (v *view) clone(path string, flags uint) (sys.FD, error) {
+	if flags&unix.AT_RECURSIVE == 0 {
+		if fd, err := v.borrow(path); err == nil {
+			return sys.FreezeMount(fd)
+		}
+	}
+	return sys.CloneMount(path, flags)
 }
 
 // addKernelViews adds where programs look for devices, processors and the
@@ -125,7 +201,7 @@ func (v *view) addKernelViews() error {
 		if fi, err := os.Stat(m.path); err != nil || !fi.IsDir() {
 			continue
 		}
-		fd, err := sys.CloneMount(m.path, m.flags)
+		fd, err := v.clone(m.path, m.flags)
 		if err != nil {
 			return fmt.Errorf("layer over %s: %w", m.path, err)
 		}
@@ -146,8 +222,8 @@ func overlayOf(path, upper string) (sys.FD, error) {
 		return -1, os.NewSyscallError("stat", err)
 	}
 	top, work := upper+"/u", upper+"/w"
-	for _, d := range []string{upper, top, work} {
-		if err := os.Mkdir(d, 0o700); err != nil {
+	for _, d := range []string{top, work} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
 			return -1, err
 		}
 	}

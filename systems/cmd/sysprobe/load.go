@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -53,8 +54,11 @@ type loadStats struct {
 	Losses       int     `json:"losses"` // connections or sessions lost
 	MaxLatencyMS float64 `json:"max_latency_ms"`
 	// RecentMaxLatencyMS is since the statistics were asked for before.
-	RecentMaxLatencyMS float64        `json:"recent_max_latency_ms"`
-	LastAcked          map[int]uint64 `json:"last_acked"` // by worker
+	RecentMaxLatencyMS float64 `json:"recent_max_latency_ms"`
+	// So are these, of the writes.
+	RecentP50MS float64        `json:"recent_p50_ms"`
+	RecentP99MS float64        `json:"recent_p99_ms"`
+	LastAcked   map[int]uint64 `json:"last_acked"` // by worker
 }
 
 // readEvery is how many writes a worker makes before it reads one back.
@@ -126,7 +130,12 @@ type loader struct {
 
 	mu    sync.Mutex // guards what follows
 	stats loadStats
+	// recent are the latencies of writes since the last report, in milliseconds.
+	recent []float64
 }
+
+// mostRecent bounds the latencies that are kept.
+const mostRecent = 1 << 20
 
 // report returns the statistics as they are now.
 func (l *loader) report(stores []store) loadStats {
@@ -138,6 +147,11 @@ func (l *loader) report(stores []store) loadStats {
 		stats.Losses += st.Losses()
 	}
 	l.stats.RecentMaxLatencyMS = 0
+	slices.Sort(l.recent)
+	if n := len(l.recent); n > 0 {
+		stats.RecentP50MS, stats.RecentP99MS = l.recent[n/2], l.recent[n*99/100]
+	}
+	l.recent = l.recent[:0]
 	return stats
 }
 
@@ -174,6 +188,9 @@ func (l *loader) write(ctx context.Context, st store, e entry) {
 	ms := float64(took.Microseconds()) / 1e3
 	l.stats.MaxLatencyMS = max(l.stats.MaxLatencyMS, ms)
 	l.stats.RecentMaxLatencyMS = max(l.stats.RecentMaxLatencyMS, ms)
+	if len(l.recent) < mostRecent {
+		l.recent = append(l.recent, ms)
+	}
 	if err != nil {
 		l.fail(fmt.Errorf("write %d of worker %d: %w", e.seq, e.worker, err))
 		return

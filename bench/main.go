@@ -1,0 +1,111 @@
+//go:build linux
+
+// Command bench measures pilot, each figure beside a peer or the kernel's own
+// call in the same run, and prints the table of docs/performance.md.
+//
+//	go run ./bench [-run REGEXP] [-systems REGEXP] [-rounds N] [-o FILE]
+//
+// It needs root, a C compiler, and what the test clusters need.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+
+	"github.com/pilotexec/pilot/internal/agent"
+	"github.com/pilotexec/pilot/internal/worldinit"
+)
+
+// A bench is what a case may use.
+type bench struct {
+	ctx    context.Context
+	dir    string // temporary, on a disk
+	victim string // the compiled victim.c
+	rounds int
+	system *regexp.Regexp // of the clusters
+	out    io.Writer
+}
+
+// cases are all measurements, in the order of the document.
+var cases = []struct {
+	name  string
+	title string
+	text  string // what is compared, and what a user feels of it
+	run   func(*bench) (table, error)
+}{
+	{"fork", "The pause against fork(2)",
+		"A program with so much memory forks itself; then pilot takes snapshots of the same process. Goal: at most 1.25 times as long, and 2 ms.", (*bench).forks},
+	{"threads", "The pause by threads",
+		"Beside it: seizing, interrupting, reading and letting go of each thread with bare ptrace calls.", (*bench).threads},
+	{"connections", "The pause by connections",
+		"Connections with both ends in the cluster. Beside it: a duplicate of each end (pidfd_getfd) and one getsockopt.", (*bench).connections},
+	{"cluster", "Production under load",
+		"Clients write as fast as they can. Rounds without pilot alternate with rounds in which a whole run goes on: copy, pause, trial and control world. Goal: 0.90 of the writes.", (*bench).clusters},
+	{"criu", "The pause against CRIU",
+		"`criu dump --leave-running` of the same process, which has to write its memory to a file while it is frozen. Goal: 20 times as long at 1 GiB.", (*bench).criu},
+}
+
+func main() {
+	worldinit.Reexec()
+	agent.Reexec()
+	if os.Args[0] == agentName {
+		agentMain()
+		return
+	}
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	only := flag.String("run", "", "only the cases that match this regular `expression`")
+	systems := flag.String("systems", "", "only the clusters that match this regular `expression`")
+	rounds := flag.Int("rounds", 9, "median of so many `rounds`")
+	output := flag.String("o", "", "write to this `file`")
+	flag.Parse()
+	match, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
+	system, err := regexp.Compile(*systems)
+	if err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("needs root")
+	}
+	dir, err := os.MkdirTemp("/var/tmp", "pilot-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{ctx: context.Background(), dir: dir, rounds: *rounds, system: system, out: os.Stdout}
+	if *output != "" {
+		f, err := os.Create(*output)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		b.out = io.MultiWriter(os.Stdout, f)
+	}
+	if err := b.compile(); err != nil {
+		return err
+	}
+	fmt.Fprintf(b.out, "<!-- Made by: make bench -->\n# Performance\n\n%s\n", machine(*rounds))
+	for _, c := range cases {
+		if !match.MatchString(c.name) {
+			continue
+		}
+		t, err := c.run(b)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		fmt.Fprintf(b.out, "\n## %s\n\n%s\n\n%s", c.title, c.text, t)
+	}
+	return nil
+}
