@@ -41,13 +41,15 @@ func startWithin(cmd *exec.Cmd, c Config) (init *os.Process, err error) {
 		return nil, err
 	}
 	spaces, maps, err := within(c.Within)
-	if err != nil {
-		return nil, err
-	}
 	// Behind the socket: to be closed again in the program.
 	first := socketFD + len(cmd.ExtraFiles)
 	for _, s := range spaces {
 		defer s.file.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range spaces {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, s.file)
 	}
 	cmd.SysProcAttr.Ptrace = true
