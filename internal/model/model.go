@@ -268,6 +268,8 @@ type World struct {
 	Attempts  []Attempt      `json:"attempts,omitempty"`
 	// Logs are the warnings and worse that were logged since the release.
 	Logs []LogGroup `json:"logs,omitempty"`
+	// Events are in the order of their times. None unless the run traces.
+	Events []Event `json:"events,omitempty"`
 	// Incomplete names what could not be observed. A pass is then impossible.
 	Incomplete []string `json:"incomplete,omitempty"`
 	// Ended says why pilot ended the world early, or that it was kept from what
