@@ -4,6 +4,7 @@ package capture
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/pilotexec/pilot/internal/kobj"
@@ -40,6 +41,27 @@ func Within(path string, dirs []string) bool {
 // about a millisecond's worth.
 const readPiece = 4 << 20
 
+// makeRoom provides for readRegions what it will copy to: to get a page takes longer
+// than to fill it.
+func (p *Process) makeRoom() {
+	p.room = map[uint64][]byte{}
+	var total uint64
+	for _, v := range p.Maps {
+		size := v.End - v.Start
+		if !NeedsBytes(v, p.Member.Data) {
+			continue
+		}
+		if total += size; total > kobj.MaxMemory {
+			return // readRegions says so
+		}
+		room := make([]byte, size)
+		for at := 0; at < len(room); at += os.Getpagesize() {
+			room[at] = 0
+		}
+		p.room[v.Start] = room
+	}
+}
+
 // readRegions copies the mappings that need it, within the limit.
 func (p *Process) readRegions(limit tracee.Limit) error {
 	var total uint64
@@ -51,7 +73,10 @@ func (p *Process) readRegions(limit tracee.Limit) error {
 		if total += size; total > kobj.MaxMemory {
 			return fmt.Errorf("mapping %#x %s: shared memory of more than %d MiB", v.Start, v.Path, kobj.MaxMemory>>20)
 		}
-		data := make([]byte, size)
+		data := p.room[v.Start]
+		if uint64(len(data)) != size {
+			data = make([]byte, size)
+		}
 		for at := uint64(0); at < size; at += readPiece {
 			if err := limit.Err(); err != nil {
 				return fmt.Errorf("mapping %s: %w", v.Path, err)

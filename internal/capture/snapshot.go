@@ -59,7 +59,8 @@ type Process struct {
 	Regions  []Region
 	Timers   []Timer
 	Itimers  [3]Itimer
-	signals  span // when those that are pending were read
+	room     map[uint64][]byte // for Regions, by address
+	signals  span              // when those that are pending were read
 	Children []int
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/fault"
@@ -149,6 +148,7 @@ func (p *Process) survey() (err error) {
 	if p.Maps, err = procfs.Smaps(p.Member.PID); err != nil {
 		return err
 	}
+	p.makeRoom()
 	return p.surveyTimers()
 }
 
@@ -159,8 +159,7 @@ func (t *taking) pause(ctx context.Context) (err error) {
 		return err
 	}
 	defer deadman.Close()
-	// No collection while production waits.
-	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	defer quiet()()
 	if err := sys.Realtime(0, tracerPriority); err == nil {
 		defer func() { _ = sys.Realtime(0, 0) }()
 	}
@@ -168,6 +167,8 @@ func (t *taking) pause(ctx context.Context) (err error) {
 		p.Origin.Hurry(helperPriority)
 		defer func() { err = errors.Join(err, p.Origin.Calm()) }()
 	}
+	before, after := newCost(), newCost()
+	before.read()
 	start := time.Now()
 	deadline := start.Add(t.cfg.MaxPause)
 	if err := deadman.Arm(int64(t.cfg.MaxPause + deadmanGrace)); err != nil {
@@ -192,6 +193,8 @@ func (t *taking) pause(ctx context.Context) (err error) {
 		p.Origin.ReleaseLate()
 	}
 	_ = deadman.Arm(0)
+	after.read()
+	after.since(before, &t.snap.Pause)
 	t.snap.Pause.Release = end.Sub(releasing)
 	t.snap.Pause.Total = end.Sub(start)
 	err = errors.Join(err, t.endForks())
@@ -342,6 +345,7 @@ func (t *taking) readAll(limit tracee.Limit) error {
 		if err := p.readRegions(limit); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
 		}
+		p.room = nil
 	}
 	return nil
 }

@@ -112,6 +112,14 @@ type Pause struct {
 	Outside int `json:"outside"`
 	// Predicted is what was expected of Total, without Files.
 	Predicted time.Duration `json:"predicted_ns,omitempty"`
+	// Of the agent itself meanwhile: collections of garbage, objects and bytes
+	// allocated on its heap, and how often its main thread waited for a page,
+	// and for one from a disk.
+	Collections int   `json:"collections,omitempty"`
+	Allocations int   `json:"allocations,omitempty"`
+	Allocated   int64 `json:"allocated_bytes,omitempty"`
+	Faults      int   `json:"faults,omitempty"`
+	Reads       int   `json:"reads,omitempty"`
 }
 
 // Plus adds up two pauses of which one follows the other.
@@ -127,6 +135,11 @@ func (p Pause) Plus(q Pause) Pause {
 	p.Connections += q.Connections
 	p.Outside += q.Outside
 	p.Predicted += q.Predicted
+	p.Collections += q.Collections
+	p.Allocations += q.Allocations
+	p.Allocated += q.Allocated
+	p.Faults += q.Faults
+	p.Reads += q.Reads
 	return p
 }
 

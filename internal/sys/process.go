@@ -217,3 +217,25 @@ func Release() string {
 	}
 	return unix.ByteSliceToString(u.Release[:])
 }
+
+// LockMemory keeps the pages that this process has, and those that it gets, from
+// being taken away: mlockall(2). It fetches none.
+func LockMemory() error {
+	return os.NewSyscallError("mlockall", unix.Mlockall(unix.MCL_CURRENT|unix.MCL_FUTURE|unix.MCL_ONFAULT))
+}
+
+// UnlockMemory undoes [LockMemory].
+func UnlockMemory() error { return os.NewSyscallError("munlockall", unix.Munlockall()) }
+
+// Faults are how often a thread waited for a page: for one that had to be made or
+// found, and for one that had to be read from a disk.
+type Faults struct{ Minor, Major int64 }
+
+// ThreadFaults returns those of the calling thread, getrusage(2).
+func ThreadFaults() Faults {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_THREAD, &u) != nil {
+		return Faults{}
+	}
+	return Faults{u.Minflt, u.Majflt}
+}
