@@ -77,7 +77,7 @@ func (e Engine) Run(ctx context.Context, spec model.Spec, workDir string, progre
 	}
 	steps, guard := watchHost(ctx, r.readLoad, r.dir, r.spec.Limits)
 	r.guard = guard
-	for _, step := range []func(context.Context) error{r.snapshot, r.spawn, r.act} {
+	for _, step := range []func(context.Context) error{r.collapse, r.snapshot, r.spawn, r.act} {
 		if err := step(steps); err != nil && (r.guard.ended() == "" || ctx.Err() != nil) {
 			return nil, err
 		} else if err != nil {
@@ -110,8 +110,10 @@ type run struct {
 	trial    *side
 	control  *side
 	snapTime model.Pause
-	// predicted is what was expected of it.
+	// facts are of the members, and predicted is what the pause takes by them.
+	facts     []plan.ProcessFacts
 	predicted model.Pause
+	collapsed *model.Collapse
 	stopHeed  func() // nil before there is a snapshot
 }
 
@@ -148,7 +150,8 @@ func (r *run) check(ctx context.Context) error {
 		return err
 	}
 	r.spec.Members = withData(r.spec.Members, facts)
-	r.predicted = plan.PredictAll(processFacts(facts))
+	r.facts = processFacts(facts)
+	r.predicted = plan.PredictAll(r.facts)
 	for i, f := range facts {
 		if r.spec.Members[i].Down() {
 			continue

@@ -255,6 +255,7 @@ func (f *facts) readMappings() error {
 		if !v.Shared {
 			f.Written += int64(v.Anonymous)
 		}
+		f.Huge += int64(v.AnonHugePages)
 		if v.Shared || v.Has("dc") || v.Has("wf") || v.Has("io") || v.Has("pf") || v.Has("um") || v.Has("uw") {
 			f.Mappings = append(f.Mappings, plan.Mapping{
 				Start: v.Start, End: v.End, Path: v.Path, Shared: v.Shared, Deleted: v.Deleted, Flags: v.Flags,

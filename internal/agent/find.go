@@ -160,7 +160,7 @@ func (e Engine) Doctor(ctx context.Context, spec model.Spec) (out []model.Diagno
 	for i, f := range all {
 		d := model.Diagnosis{Member: members[i]}
 		if !members[i].Down() {
-			d.Threads, d.Resident = len(f.TIDs), f.Resident
+			d.Threads, d.Resident, d.Collapse = len(f.TIDs), f.Resident, collapsible(f.ProcessFacts)
 			d.Refusals, d.Gaps, d.Objects = f.preflight()
 			d.Predicted = plan.Predict(f.ProcessFacts)
 			for _, r := range unable {

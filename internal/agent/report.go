@@ -64,7 +64,7 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 	out := &model.Report{
 		Version: model.Version, ID: filepath.Base(r.dir), Host: host,
 		Started: r.began, Duration: time.Since(r.began),
-		Spec: r.spec, Pause: r.snapTime, Data: r.ways(), Trial: r.trial.seen, Control: r.control.seen,
+		Spec: r.spec, Pause: r.snapTime, Collapse: r.collapsed, Data: r.ways(), Trial: r.trial.seen, Control: r.control.seen,
 		Verdict: verdict.Judge(model.Observation{
 			Spec: r.spec, Trial: r.trial.seen, Control: r.control.seen, Gaps: r.gaps,
 		}),

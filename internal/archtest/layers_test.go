@@ -45,6 +45,7 @@ var layers = map[string]layer{
 	"sockdiag": readers,
 
 	"cgroup":    mechanisms,
+	"collapse":  mechanisms,
 	"egress":    mechanisms,
 	"image":     mechanisms,
 	"mountns":   mechanisms,

@@ -108,6 +108,10 @@ func writeDiagnosis(w io.Writer, d model.Diagnosis) {
 	for _, way := range d.Data {
 		fmt.Fprintf(w, "  data\t%s\t%s\t%s\n", way.FS, printable(way.Path), way.Text())
 	}
+	if c := d.Collapse; c != nil && c.Saves >= time.Millisecond {
+		fmt.Fprintf(w, "  collapse\t%d\t\t--collapse would make so many huge pages for about %s, page faults waiting up to %s; the pause would be %s shorter\n",
+			c.Pages, c.Duration.Round(time.Second), tenths(c.Worst), tenths(c.Saves))
+	}
 	for _, g := range d.Gaps {
 		fmt.Fprintf(w, "  ? %s: %s\n", printable(g.Object), printable(g.Detail))
 	}

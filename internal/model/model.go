@@ -63,6 +63,8 @@ type Spec struct {
 	Timeout time.Duration `json:"timeout"`
 	// Settle is how long the world is watched after the action ended.
 	Settle time.Duration `json:"settle"`
+	// Collapse puts the members' memory into huge pages before the pause.
+	Collapse bool `json:"collapse,omitempty"`
 	// Limits bound what the worlds take of the host.
 	Limits Limits `json:"limits,omitzero"`
 }
@@ -141,6 +143,20 @@ func (p Pause) Plus(q Pause) Pause {
 	p.Faults += q.Faults
 	p.Reads += q.Reads
 	return p
+}
+
+// A Collapse tells of small pages of members that were, or can be, put into huge
+// ones, which are cloned in a thirtieth of the time.
+type Collapse struct {
+	Pages  int `json:"pages"`            // huge ones
+	Failed int `json:"failed,omitempty"` // that could not be made
+	// Duration is of all of it, and Worst how long page faults of the member had
+	// to wait meanwhile.
+	Duration time.Duration `json:"duration_ns"`
+	Worst    time.Duration `json:"worst_ns"`
+	// Saves is by how much the predicted pause is shorter.
+	Saves time.Duration `json:"saves_ns,omitempty"`
+	Err   string        `json:"error,omitempty"`
 }
 
 // An Exit says how a process ended.
@@ -374,6 +390,7 @@ type Report struct {
 	Duration time.Duration `json:"duration_ns"`
 	Spec     Spec          `json:"spec"`
 	Pause    Pause         `json:"pause"`
+	Collapse *Collapse     `json:"collapse,omitempty"`
 	// Data says how the data directories were imaged, file system by file system.
 	Data    []DataWay `json:"data,omitempty"`
 	Trial   World     `json:"trial"`
@@ -424,6 +441,8 @@ type Diagnosis struct {
 	Data      []DataWay `json:"data,omitempty"`
 	// Predicted is the expected share of the pause.
 	Predicted Pause `json:"predicted_pause"`
+	// Collapse is what --collapse would do; nil for nothing.
+	Collapse *Collapse `json:"collapse,omitempty"`
 }
 
 // An Object is one row of doctor's table: a kind of kernel object, how many of

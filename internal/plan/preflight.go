@@ -34,6 +34,7 @@ type ProcessFacts struct {
 	Root        string
 	TIDs        []int
 	Resident    int64
+	Huge        int64 // of that, in huge pages
 	Descriptors []Descriptor
 	Mappings    []Mapping
 	Children    []int
@@ -127,6 +128,7 @@ const (
 	readThread    = 15 * time.Microsecond
 	readObject    = 25 * time.Microsecond
 	cloneMebibyte = 24 * time.Microsecond // of 4 KiB pages
+	cloneHuge     = time.Microsecond      // of a mebibyte in huge ones
 	releaseThread = 4 * time.Microsecond
 )
 
@@ -139,7 +141,8 @@ func Predict(f ProcessFacts) model.Pause {
 		Stop: threads * stopThread, Capture: threads*readThread + objects*readObject, Release: threads * releaseThread,
 	}
 	// The clone is made meanwhile.
-	p.Fork = max(0, time.Duration(f.Resident>>20)*cloneMebibyte-p.Capture)
+	small, huge := time.Duration(max(0, f.Resident-f.Huge)>>20), time.Duration(f.Huge>>20)
+	p.Fork = max(0, small*cloneMebibyte+huge*cloneHuge-p.Capture)
 	p.Total = p.Stop + p.Capture + p.Fork + p.Release
 	return p
 }

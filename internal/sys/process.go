@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 	"unsafe"
 
@@ -238,4 +239,47 @@ func ThreadFaults() Faults {
 		return Faults{}
 	}
 	return Faults{u.Minflt, u.Majflt}
+}
+
+// CollapseRange puts the pages of another process at an address into huge ones,
+// process_madvise(2) with MADV_COLLAPSE.
+func CollapseRange(pidfd FD, start, size uint64) error {
+	remote := unix.RemoteIovec{Base: uintptr(start), Len: int(size)}
+	n, _, errno := unix.Syscall6(unix.SYS_PROCESS_MADVISE, uintptr(pidfd), uintptr(unsafe.Pointer(&remote)), 1, unix.MADV_COLLAPSE, 0, 0)
+	if errno != 0 {
+		return os.NewSyscallError("process_madvise", errno)
+	}
+	if uint64(n) != size {
+		return os.NewSyscallError("process_madvise", unix.EAGAIN)
+	}
+	return nil
+}
+
+// pageScan is struct pm_scan_arg of include/uapi/linux/fs.h.
+type pageScan struct {
+	size, flags, start, end, walkEnd    uint64
+	vec, vecLen, maxPages               uint64
+	inverted, mask, anyOf, returnedMask uint64
+}
+
+// pageRegion is struct page_region.
+type pageRegion struct{ start, end, categories uint64 }
+
+// InHugePage reports whether the page at an address of a process, by its
+// /proc/PID/pagemap, is part of a huge page: ioctl(2) PAGEMAP_SCAN, Linux 6.7.
+func InHugePage(pagemap *os.File, addr uint64) (bool, error) {
+	const scan, huge, page = 0xc0606610, 1 << 6, 4096 // PAGEMAP_SCAN, PAGE_IS_HUGE
+	found := new(pageRegion)
+	var pinned runtime.Pinner // the kernel gets its address as a number
+	pinned.Pin(found)
+	defer pinned.Unpin()
+	arg := pageScan{
+		size: uint64(unsafe.Sizeof(pageScan{})), start: addr, end: addr + page,
+		vec: uint64(uintptr(unsafe.Pointer(found))), vecLen: 1, mask: huge, returnedMask: huge,
+	}
+	n, _, errno := unix.Syscall(unix.SYS_IOCTL, pagemap.Fd(), scan, uintptr(unsafe.Pointer(&arg)))
+	if errno != 0 {
+		return false, os.NewSyscallError("ioctl pagemap_scan", errno)
+	}
+	return n > 0, nil
 }
