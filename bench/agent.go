@@ -15,6 +15,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/agent"
 	"github.com/pilotexec/pilot/internal/capture"
+	"github.com/pilotexec/pilot/internal/collapse"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
 	"github.com/pilotexec/pilot/internal/procfs"
@@ -39,7 +40,11 @@ type answer struct {
 	Times  []time.Duration
 	Pauses []model.Pause
 	Report *model.Report
-	Err    string
+	// Released is how long after the command the worlds ran.
+	Released  time.Duration
+	Worlds    []footprint
+	Collapsed collapse.Outcome
+	Err       string
 }
 
 // ask has an agent measure.
@@ -84,7 +89,16 @@ func agentMain() {
 	case "sockets":
 		err = a.repeat(r.Rounds, func() error { return lookAtSockets(r.PID) })
 	case "run":
-		a.Report, err = agent.Engine{}.Run(context.Background(), r.Spec, r.Dir, func(string, string) {})
+		began := time.Now()
+		a.Report, err = agent.Engine{}.Run(context.Background(), r.Spec, r.Dir, func(phase, _ string) {
+			if phase == "act" {
+				a.Released = time.Since(began)
+			}
+		})
+	case "worlds":
+		err = a.worlds(r.PID, r.Dir)
+	case "collapse":
+		err = a.collapse(r.PID)
 	}
 	if err != nil {
 		a.Err = err.Error()

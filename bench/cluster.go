@@ -94,7 +94,7 @@ func (b *bench) cluster(kind testcluster.Kind, bin testcluster.Paths) ([]string,
 
 func rate(s stretch) float64 { return s.rate }
 
-func each(all []stretch, of func(stretch) float64) (out []float64) {
+func each[A, B any](all []A, of func(A) B) (out []B) {
 	for _, s := range all {
 		out = append(out, of(s))
 	}

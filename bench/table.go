@@ -32,13 +32,15 @@ func (t table) String() string {
 }
 
 // median is the middle one of several measurements.
-func median[T int | float64 | time.Duration](all []T) T {
+func median[T int | int64 | float64 | time.Duration](all []T) T {
 	if len(all) == 0 {
 		return 0
 	}
 	sorted := slices.Sorted(slices.Values(all))
 	return sorted[len(sorted)/2]
 }
+
+func most[T int | time.Duration](all []T) T { return slices.Max(all) }
 
 func ms(d time.Duration) string {
 	return fmt.Sprintf("%.2f", float64(d)/float64(time.Millisecond))

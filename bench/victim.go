@@ -33,7 +33,8 @@ func (b *bench) compile() error {
 // A size is what a victim has.
 type size struct {
 	mib     int
-	huge    bool
+	huge    bool // pages
+	plain   bool // leaves it to the kernel, which makes small ones at first
 	threads int
 	conns   int
 }
@@ -50,6 +51,9 @@ func (b *bench) start(s size) (*victim, error) {
 	pages := "small"
 	if s.huge {
 		pages = "huge"
+	}
+	if s.plain {
+		pages = "plain"
 	}
 	cmd := exec.Command(b.victim, strconv.Itoa(s.mib), pages, strconv.Itoa(s.threads), strconv.Itoa(s.conns))
 	cmd.Stderr, cmd.Dir = os.Stderr, "/"
@@ -83,11 +87,20 @@ func (v *victim) line() (string, error) {
 func (v *victim) pid() int { return v.cmd.Process.Pid }
 
 // fork has the victim fork itself n times, and returns how long each call took.
-func (v *victim) fork(n int) (all []time.Duration, err error) {
-	if _, err := fmt.Fprintf(v.in, "fork %d\n", n); err != nil {
+func (v *victim) fork(n int) (all []time.Duration, err error) { return v.tell("fork", n, n) }
+
+// gap returns the longest wait for a mapping since it was asked for before.
+func (v *victim) gap() (time.Duration, error) {
+	all, err := v.tell("gap", 0, 1)
+	return median(all), err
+}
+
+// tell gives the victim an order, which it answers with times.
+func (v *victim) tell(what string, n, times int) (all []time.Duration, err error) {
+	if _, err := fmt.Fprintf(v.in, "%s %d\n", what, n); err != nil {
 		return nil, err
 	}
-	for range n {
+	for range times {
 		line, err := v.line()
 		if err != nil {
 			return nil, err

@@ -2,9 +2,11 @@
 //
 //	victim MIB PAGES THREADS CONNECTIONS
 //
-// It has so much memory, in pages of "small" or "huge" size and all of them
-// written, so many more threads, which wait, and connections with itself. Told
+// It has so much memory, in pages of "small" or "huge" size, or as the
+// kernel likes ("plain"), all of them written, so many more threads, which wait, and connections with itself. Told
 // "fork N" it forks N times and prints how long fork(2) took, in nanoseconds.
+// With "plain" pages it makes mappings all the time, and "gap 0" tells how long that
+// took at the most.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -35,13 +37,16 @@ static uint64_t now(void)
 	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
-static void touch(size_t size, int huge)
+static void touch(size_t size, const char *pages)
 {
 	const size_t align = 2 << 20;
 	char *p = mmap(NULL, size + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	must(p != MAP_FAILED, "mmap");
 	p = (char *)(((uintptr_t)p + align - 1) & ~(align - 1));
-	must(!madvise(p, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE), "madvise");
+	if (!strcmp(pages, "huge"))
+		must(!madvise(p, size, MADV_HUGEPAGE), "madvise");
+	if (!strcmp(pages, "small"))
+		must(!madvise(p, size, MADV_NOHUGEPAGE), "madvise");
 	for (size_t i = 0; i < size; i += 4096)
 		p[i] = i >> 12 | 1;
 }
@@ -50,6 +55,26 @@ static void *wait_for_ever(void *arg)
 {
 	for (;;)
 		pause();
+	return arg;
+}
+
+static volatile uint64_t gap;
+
+// beat makes and fills mappings all the time, and notes the longest that took.
+static void *beat(void *arg)
+{
+	for (;;) {
+		uint64_t began = now();
+		char *p = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		must(p != MAP_FAILED, "mmap");
+		for (int i = 0; i < 65536; i += 4096)
+			p[i] = 1;
+		munmap(p, 65536);
+		uint64_t took = now() - began;
+		if (took > gap)
+			gap = took;
+		usleep(200);
+	}
 	return arg;
 }
 
@@ -72,7 +97,7 @@ int main(int argc, char **argv)
 	must(!getrlimit(RLIMIT_NOFILE, &most), "getrlimit");
 	most.rlim_cur = most.rlim_max;
 	must(!setrlimit(RLIMIT_NOFILE, &most), "setrlimit");
-	touch((size_t)atol(argv[1]) << 20, !strcmp(argv[2], "huge"));
+	touch((size_t)atol(argv[1]) << 20, argv[2]);
 	pthread_attr_t attr;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 64 << 10);
@@ -80,10 +105,21 @@ int main(int argc, char **argv)
 		pthread_t t;
 		must(!pthread_create(&t, &attr, wait_for_ever, NULL), "pthread_create");
 	}
+	if (!strcmp(argv[2], "plain")) {
+		pthread_t t;
+		must(!pthread_create(&t, &attr, beat, NULL), "pthread_create");
+	}
 	connect_to_self(atoi(argv[4]));
 	puts("ready");
 	fflush(stdout);
-	for (int n; scanf(" fork %d", &n) == 1;)
+	char what[8];
+	for (int n; scanf("%7s %d", what, &n) == 2;) {
+		if (!strcmp(what, "gap")) {
+			printf("%llu\n", (unsigned long long)gap);
+			fflush(stdout);
+			gap = 0;
+			continue;
+		}
 		while (n--) {
 			uint64_t began = now();
 			pid_t pid = fork();
@@ -95,5 +131,6 @@ int main(int argc, char **argv)
 			printf("%llu\n", (unsigned long long)took);
 			fflush(stdout);
 		}
+	}
 	return 0;
 }

@@ -58,7 +58,7 @@ func collapsible(f plan.ProcessFacts) *model.Collapse {
 	before := plan.Predict(f)
 	f.Huge += int64(len(at)) * collapse.Size
 	return &model.Collapse{
-		Pages: len(at), Duration: collapse.Time(len(at)), Worst: collapse.Cost,
+		Pages: len(at), Duration: collapse.Time(len(at)), Worst: collapse.Wait,
 		Saves: before.Total - plan.Predict(f).Total,
 	}
 }

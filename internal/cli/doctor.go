@@ -109,7 +109,7 @@ func writeDiagnosis(w io.Writer, d model.Diagnosis) {
 		fmt.Fprintf(w, "  data\t%s\t%s\t%s\n", way.FS, printable(way.Path), way.Text())
 	}
 	if c := d.Collapse; c != nil && c.Saves >= time.Millisecond {
-		fmt.Fprintf(w, "  collapse\t%d\t\t--collapse would make so many huge pages for about %s, page faults waiting up to %s; the pause would be %s shorter\n",
+		fmt.Fprintf(w, "  collapse\t%d\t\t--collapse would make so many huge pages for about %s, with new mappings (mmap) waiting up to %s; the pause would be %s shorter\n",
 			c.Pages, c.Duration.Round(time.Second), tenths(c.Worst), tenths(c.Saves))
 	}
 	for _, g := range d.Gaps {

@@ -23,12 +23,20 @@ import (
 // another; then nothing is found.
 const Size = 2 << 20
 
-// While a page is collapsed, page faults and mappings of the process wait: half a
-// millisecond each, which is mostly the copy. So it gets this share of the time.
+// While a page is collapsed, page faults there and new mappings of the process wait:
+// mostly for the copy. The kernel lets go between one page and the next. But each
+// call begins with a round of all processors (lru_add_drain_all in mm/khugepaged.c),
+// which takes long on a busy machine, so that one page a call is too few.
 const (
-	share = 10 // one in ten
-	// Cost is how long one takes.
-	Cost = 500 * time.Microsecond
+	// share is that of the time, one in so many.
+	share = 10
+	// atOnce is how many huge pages a call makes at the most.
+	atOnce = 16
+	// Cost is about how long one takes: half a millisecond, and ten times as long
+	// in a virtual machine whose host has to find the memory.
+	Cost = 5 * time.Millisecond
+	// Wait is how long a new mapping may have to wait: for one copy, or the round.
+	Wait = 100 * time.Millisecond
 )
 
 // Time is about how long n huge pages take.
@@ -38,7 +46,9 @@ func Time(n int) time.Duration { return time.Duration(n) * Cost * share }
 type Outcome struct {
 	Pages  int // huge pages, of process memory that was in small ones
 	Failed int // that the kernel did not make, for want of memory that is in one piece, mostly
-	Worst  time.Duration
+	// Worst is the longest call: new mappings of the process may have waited so
+	// long, where the kernel has no lock for each mapping.
+	Worst time.Duration
 }
 
 // Candidates finds where pid could have huge pages and has small ones.
@@ -105,19 +115,22 @@ func Do(ctx context.Context, pid int, at []uint64) (o Outcome, err error) {
 		return o, err
 	}
 	defer pidfd.Close()
-	for _, start := range at {
+	for len(at) > 0 {
+		n := neighbours(at)
 		began := time.Now()
-		err := sys.CollapseRange(pidfd, start, Size)
+		done, err := sys.CollapseRange(pidfd, at[0], uint64(n*Size))
 		took := time.Since(began)
+		at = at[n:]
 		switch {
 		case err == nil:
-			o.Pages++
+			o.Pages += int(done / Size)
+			o.Failed += n - int(done/Size)
 		case errors.Is(err, syscall.EINVAL) && o.Pages == 0, errors.Is(err, syscall.ENOSYS):
 			return o, fmt.Errorf("%w: %w", ErrNotSupported, err)
 		case errors.Is(err, syscall.ESRCH):
 			return o, err
 		default:
-			o.Failed++
+			o.Failed += n
 		}
 		o.Worst = max(o.Worst, took)
 		select {
@@ -127,4 +140,13 @@ func Do(ctx context.Context, pid int, at []uint64) (o Outcome, err error) {
 		}
 	}
 	return o, nil
+}
+
+// neighbours returns how many of the first addresses one call can take.
+func neighbours(at []uint64) int {
+	n := 1
+	for n < min(len(at), atOnce) && at[n] == at[n-1]+Size {
+		n++
+	}
+	return n
 }

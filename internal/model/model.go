@@ -150,8 +150,8 @@ func (p Pause) Plus(q Pause) Pause {
 type Collapse struct {
 	Pages  int `json:"pages"`            // huge ones
 	Failed int `json:"failed,omitempty"` // that could not be made
-	// Duration is of all of it, and Worst how long page faults of the member had
-	// to wait meanwhile.
+	// Duration is of all of it, and Worst of the longest call, in which new
+	// mappings of the member may have waited.
 	Duration time.Duration `json:"duration_ns"`
 	Worst    time.Duration `json:"worst_ns"`
 	// Saves is by how much the predicted pause is shorter.

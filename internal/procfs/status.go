@@ -18,9 +18,11 @@ type Status struct {
 	Groups    []int
 	NSpid     []int // in each pid namespace, the reader's first
 	Resident  int64 // VmRSS in bytes
-	Locked    int64 // VmLck in bytes
-	Data      int64 // VmData in bytes: private memory that can be written
-	Threads   int
+	// PageTables is VmPTE in bytes.
+	PageTables int64
+	Locked     int64 // VmLck in bytes
+	Data       int64 // VmData in bytes: private memory that can be written
+	Threads    int
 
 	CoreDumping bool
 	THPEnabled  bool
@@ -88,6 +90,8 @@ func (s *Status) field(key string, l *line) {
 		s.NSpid = l.ints()
 	case "VmRSS":
 		s.Resident = l.kilobytes()
+	case "VmPTE":
+		s.PageTables = l.kilobytes()
 	case "VmLck":
 		s.Locked = l.kilobytes()
 	case "VmData":

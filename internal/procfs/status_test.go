@@ -11,7 +11,7 @@ func TestParseStatus(t *testing.T) {
 	got := parse(t, "objects/status", ParseStatus)
 	want := Status{
 		Name: "python3", Umask: 0o27, State: "R (running)", Tgid: 11979, PPID: 11977,
-		UIDs: []int{0, 0, 0, 0}, GIDs: []int{0, 0, 0, 0}, NSpid: []int{11979}, Resident: 19544 << 10, Data: 22288 << 10, Threads: 2,
+		UIDs: []int{0, 0, 0, 0}, GIDs: []int{0, 0, 0, 0}, NSpid: []int{11979}, Resident: 19544 << 10, PageTables: 92 << 10, Data: 22288 << 10, Threads: 2,
 		THPEnabled: true, SigQueued: 7, SigLimit: 96365,
 		ShdPnd: 0x200, SigBlk: 0x10200, SigIgn: 0x1001000, SigCgt: 0x100000002,
 		CapPrm: all, CapEff: all, CapBnd: all,

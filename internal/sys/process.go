@@ -242,17 +242,14 @@ func ThreadFaults() Faults {
 }
 
 // CollapseRange puts the pages of another process at an address into huge ones,
-// process_madvise(2) with MADV_COLLAPSE.
-func CollapseRange(pidfd FD, start, size uint64) error {
+// process_madvise(2) with MADV_COLLAPSE, and returns how many bytes it came to.
+func CollapseRange(pidfd FD, start, size uint64) (uint64, error) {
 	remote := unix.RemoteIovec{Base: uintptr(start), Len: int(size)}
 	n, _, errno := unix.Syscall6(unix.SYS_PROCESS_MADVISE, uintptr(pidfd), uintptr(unsafe.Pointer(&remote)), 1, unix.MADV_COLLAPSE, 0, 0)
 	if errno != 0 {
-		return os.NewSyscallError("process_madvise", errno)
+		return 0, os.NewSyscallError("process_madvise", errno)
 	}
-	if uint64(n) != size {
-		return os.NewSyscallError("process_madvise", unix.EAGAIN)
-	}
-	return nil
+	return uint64(n), nil
 }
 
 // pageScan is struct pm_scan_arg of include/uapi/linux/fs.h.
