@@ -80,7 +80,13 @@ func agentMain() {
 	switch r.What {
 	case "pause":
 		for range r.Rounds {
-			if err = a.pause(r.PID); err != nil {
+			if err = a.pause([]model.Member{{Name: "victim", PID: r.PID}}); err != nil {
+				break
+			}
+		}
+	case "pauses":
+		for range r.Rounds {
+			if err = a.pause(r.Spec.Members); err != nil {
 				break
 			}
 		}
@@ -107,12 +113,12 @@ func agentMain() {
 }
 
 // pause takes a snapshot and lets it go.
-func (a *answer) pause(pid int) error {
+func (a *answer) pause(members []model.Member) error {
 	tracer := osthread.New()
 	defer tracer.Close()
 	return tracer.Do(func() error {
 		snap, err := capture.Take(context.Background(), capture.Config{
-			Members: []model.Member{{Name: "victim", PID: pid}}, MaxPause: 10 * time.Second,
+			Members: members, MaxPause: 10 * time.Second,
 		})
 		if err != nil {
 			return err

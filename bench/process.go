@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"time"
 )
 
@@ -68,15 +69,49 @@ func (b *bench) threads() (table, error) {
 
 // connections measures the pause by connections.
 func (b *bench) connections() (table, error) {
-	t := table{{"connections", "two looks each", "pause", "ratio", "pause a connection, us"}}
-	for _, n := range []int{10, 1000, 9000} {
-		raw, pause, err := b.beside(size{mib: 1, conns: n}, "sockets")
+	t := table{{"connections", "other end", "one look at each", "pause", "ratio", "pause a connection, us"}}
+	port, stop, err := outside()
+	if err != nil {
+		return t, err
+	}
+	defer stop()
+	for _, s := range []size{{conns: 10}, {conns: 1000}, {conns: 9000}, {conns: 10, port: port}, {conns: 1000, port: port}, {conns: 9000, port: port}} {
+		s.mib = 1
+		raw, pause, err := b.beside(s, "sockets")
 		if err != nil {
-			return t, fmt.Errorf("%d connections: %w", n, err)
+			return t, fmt.Errorf("%d connections: %w", s.conns, err)
 		}
-		t = append(t, []string{fmt.Sprint(n), ms(raw), ms(pause), ratio(pause, raw), fmt.Sprintf("%.1f", float64(pause.Microseconds())/float64(n))})
+		end := "in the cluster"
+		if s.port != 0 {
+			end = "outside"
+		}
+		t = append(t, []string{
+			fmt.Sprint(s.conns), end, ms(raw), ms(pause), ratio(pause, raw), fmt.Sprintf("%.1f", float64(pause.Microseconds())/float64(s.conns)),
+		})
 	}
 	return t, nil
+}
+
+// outside takes connections and leaves them alone.
+func outside() (port int, stop func(), err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, nil, err
+	}
+	go func() {
+		var all []net.Conn // until the victims have ended
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				for _, c := range all {
+					_ = c.Close()
+				}
+				return
+			}
+			all = append(all, c)
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).Port, func() { _ = l.Close() }, nil
 }
 
 // beside measures the kernel's own calls and the pause in turn.

@@ -37,6 +37,7 @@ type size struct {
 	plain   bool // leaves it to the kernel, which makes small ones at first
 	threads int
 	conns   int
+	port    int // of the other end; 0: the victim itself
 }
 
 // A victim is a running one.
@@ -55,7 +56,7 @@ func (b *bench) start(s size) (*victim, error) {
 	if s.plain {
 		pages = "plain"
 	}
-	cmd := exec.Command(b.victim, strconv.Itoa(s.mib), pages, strconv.Itoa(s.threads), strconv.Itoa(s.conns))
+	cmd := exec.Command(b.victim, strconv.Itoa(s.mib), pages, strconv.Itoa(s.threads), strconv.Itoa(s.conns), strconv.Itoa(s.port))
 	cmd.Stderr, cmd.Dir = os.Stderr, "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	in, err := cmd.StdinPipe()

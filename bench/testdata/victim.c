@@ -1,9 +1,10 @@
 // A process that pilot is measured on.
 //
-//	victim MIB PAGES THREADS CONNECTIONS
+//	victim MIB PAGES THREADS CONNECTIONS PORT
 //
 // It has so much memory, in pages of "small" or "huge" size, or as the
-// kernel likes ("plain"), all of them written, so many more threads, which wait, and connections with itself. Told
+// kernel likes ("plain"), all of them written, so many more threads, which wait, and connections with itself, or
+// with a port on this host if that is not 0. Told
 // "fork N" it forks N times and prints how long fork(2) took, in nanoseconds.
 // With "plain" pages it makes mappings all the time, and "gap 0" tells how long that
 // took at the most.
@@ -78,21 +79,25 @@ static void *beat(void *arg)
 	return arg;
 }
 
-static void connect_to_self(int n)
+// connect_to makes n connections with this process, or with who listens on port.
+static void connect_to(int port, int n)
 {
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
 	socklen_t len = sizeof a;
-	int l = socket(AF_INET, SOCK_STREAM, 0);
-	must(!bind(l, (void *)&a, sizeof a) && !listen(l, 128) && !getsockname(l, (void *)&a, &len), "listen");
+	int l = -1;
+	if (!port) {
+		l = socket(AF_INET, SOCK_STREAM, 0);
+		must(!bind(l, (void *)&a, sizeof a) && !listen(l, 128) && !getsockname(l, (void *)&a, &len), "listen");
+	}
 	while (n--) {
 		int c = socket(AF_INET, SOCK_STREAM, 0);
-		must(c >= 0 && !connect(c, (void *)&a, sizeof a) && accept(l, NULL, NULL) >= 0, "connect");
+		must(c >= 0 && !connect(c, (void *)&a, sizeof a) && (port || accept(l, NULL, NULL) >= 0), "connect");
 	}
 }
 
 int main(int argc, char **argv)
 {
-	must(argc == 5, "arguments");
+	must(argc == 6, "arguments");
 	struct rlimit most;
 	must(!getrlimit(RLIMIT_NOFILE, &most), "getrlimit");
 	most.rlim_cur = most.rlim_max;
@@ -109,7 +114,7 @@ int main(int argc, char **argv)
 		pthread_t t;
 		must(!pthread_create(&t, &attr, beat, NULL), "pthread_create");
 	}
-	connect_to_self(atoi(argv[4]));
+	connect_to(atoi(argv[5]), atoi(argv[4]));
 	puts("ready");
 	fflush(stdout);
 	char what[8];
