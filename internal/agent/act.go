@@ -45,6 +45,8 @@ func (r *run) act(ctx context.Context) error {
 	}
 	r.trial.seen.DeadlineHit = result.Exit == nil && result.Err == ""
 	r.progress("settle", "watching for "+r.spec.Settle.String())
+	r.trial.watch.BeginVitals()
+	r.control.watch.BeginVitals()
 	settling, settled := r.untilRefused(ctx)
 	defer settled()
 	select {
@@ -54,6 +56,12 @@ func (r *run) act(ctx context.Context) error {
 	}
 	if err := fault.WorldSettled.Hit(); err != nil {
 		return err
+	}
+	for _, s := range []*side{r.trial, r.control} {
+		var err error
+		if s.seen.Listening, err = s.watch.EndVitals(); err != nil {
+			s.seen.Incomplete = append(s.seen.Incomplete, err.Error())
+		}
 	}
 	after := r.probe(ctx)
 	for i, p := range r.spec.Probes {

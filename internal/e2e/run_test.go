@@ -26,7 +26,6 @@ func TestPrivRunRedis(t *testing.T)     { testRun(t, testcluster.Redis) }
 // The data directories are found, the check passes, and nothing is alarming.
 // Then it pilots one that kills a member, which must not pass.
 func testRun(t *testing.T, kind testcluster.Kind) {
-	ctx := t.Context()
 	dir, cluster, load := underLoad(t, kind)
 	binary := pilotBinary(t)
 	var pids []string
@@ -36,23 +35,8 @@ func testRun(t *testing.T, kind testcluster.Kind) {
 	health := strings.Join(cluster.HealthCommand(), " ")
 	run := func(want int, action ...string) model.Report {
 		t.Helper()
-		args := append([]string{"run", "-q", "--json", "--settle", "1s", "--pid", strings.Join(pids, ","), "--check", health, "--"}, action...)
-		cmd := exec.CommandContext(ctx, binary, args...)
-		cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(dir, "state"))
-		var stdout, stderr bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		_ = cmd.Run()
-		var r model.Report
-		if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
-			t.Fatalf("pilot said %q (%v)\n%s", &stdout, err, &stderr)
-		}
-		if got := cmd.ProcessState.ExitCode(); got != want {
-			t.Errorf("exit status %d, want %d: %s\n%+v", got, want, r.Verdict.Reason, r.Verdict.Findings)
-		}
-		if len(r.Leftovers) > 0 {
-			t.Errorf("left behind: %v", r.Leftovers)
-		}
-		return r
+		args := []string{"--settle", "1s", "--pid", strings.Join(pids, ","), "--check", health, "--"}
+		return pilotRun(t, binary, dir, want, append(args, action...)...)
 	}
 	r := run(0, "true")
 	for i, m := range r.Spec.Members {
@@ -85,6 +69,27 @@ func testRun(t *testing.T, kind testcluster.Kind) {
 	if stats.Errors > 0 || stats.Losses > 0 {
 		t.Errorf("production's clients saw %d errors (first: %s) and %d lost sessions", stats.Errors, stats.FirstError, stats.Losses)
 	}
+}
+
+// pilotRun has `pilot run` with args end with a status, and returns its report. dir
+// has the state of all runs.
+func pilotRun(t *testing.T, binary, dir string, want int, args ...string) (r model.Report) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary, append([]string{"run", "-q", "--json"}, args...)...)
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(dir, "state"))
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	_ = cmd.Run()
+	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
+		t.Fatalf("pilot said %q (%v)\n%s", &stdout, err, &stderr)
+	}
+	if got := cmd.ProcessState.ExitCode(); got != want {
+		t.Errorf("exit status %d, want %d: %s\n%+v", got, want, r.Verdict.Reason, r.Verdict.Findings)
+	}
+	if len(r.Leftovers) > 0 {
+		t.Errorf("left behind: %v", r.Leftovers)
+	}
+	return r
 }
 
 // processesNaming lists the processes that have path in their command line.

@@ -190,6 +190,8 @@ type Process struct {
 	Exit *Exit `json:"exit,omitempty"`
 	// Output is the end of what it wrote to stdout and stderr.
 	Output []string `json:"output,omitempty"`
+	// Vitals are of a phantom that ran to the end.
+	Vitals *Vitals `json:"vitals,omitempty"`
 }
 
 // Causes of a process that was started in a world.
@@ -297,6 +299,9 @@ type World struct {
 	Attempts  []Attempt      `json:"attempts,omitempty"`
 	// Logs are the warnings and worse that were logged since the release.
 	Logs []LogGroup `json:"logs,omitempty"`
+	// Listening are the addresses on which anything in the world took TCP
+	// connections at its end.
+	Listening []string `json:"listening,omitempty"`
 	// Events are in the order of their times. None unless the run traces.
 	Events []Event `json:"events,omitempty"`
 	// Incomplete names what could not be observed. A pass is then impossible.

@@ -41,6 +41,7 @@ type Watch struct {
 	commands  map[int]*command
 	byRoot    map[int]*command // commands by their first process
 	gaps      []string
+	begun     map[int]effort // by the pid of a phantom: see BeginVitals
 
 	wg sync.WaitGroup
 }

@@ -22,8 +22,10 @@ var rules = []func(model.Observation) []model.Finding{
 	endedEarly, // ended.go
 	phantoms,   // phantom.go
 	started,    // started.go
+	fared,      // vitals.go
 	blocked,    // blocked.go
 	logged,     // logged.go
+	repeated,   // retry.go
 	action,     // action.go
 	probes,     // probe.go
 	watched,    // watched.go
