@@ -54,6 +54,31 @@ func (n *Names) of(tid int, v procfs.VMA, addr uint64) string {
 	return fmt.Sprintf("%s+%#x", module(v), addr-v.Start+v.Offset)
 }
 
+// entry returns where the function of addr begins.
+func (n *Names) entry(tid int, v procfs.VMA, addr uint64) (uint64, bool) {
+	if v.Inode == 0 {
+		return 0, false
+	}
+	s := n.file(tid, v)
+	if s == nil {
+		return 0, false
+	}
+	at, ok := s.address(addr - v.Start + v.Offset)
+	if !ok {
+		return 0, false
+	}
+	if s.goTab != nil {
+		if fn := s.goTab.PCToFunc(at); fn != nil {
+			return addr - (at - fn.Entry), true
+		}
+		return 0, false
+	}
+	if i := s.symbol(at); i >= 0 {
+		return addr - (at - s.funcs[i].Value), true
+	}
+	return 0, false
+}
+
 func (n *Names) file(tid int, v procfs.VMA) *symbols {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -137,15 +162,22 @@ func (s *symbols) address(offset uint64) (uint64, bool) {
 	return 0, false
 }
 
-// function finds the symbol that covers addr.
+// function finds the name of the symbol that covers addr.
 func (s *symbols) function(addr uint64) (string, bool) {
+	if i := s.symbol(addr); i >= 0 {
+		return s.funcs[i].Name, true
+	}
+	return "", false
+}
+
+// symbol finds the index of the symbol that covers addr, or -1.
+func (s *symbols) symbol(addr uint64) int {
 	i, exact := slices.BinarySearchFunc(s.funcs, addr, func(sym elf.Symbol, at uint64) int { return cmp.Compare(sym.Value, at) })
 	if !exact {
 		i--
 	}
-	if i < 0 {
-		return "", false
+	if i >= 0 && s.funcs[i].Size != 0 && addr >= s.funcs[i].Value+s.funcs[i].Size {
+		return -1
 	}
-	sym := s.funcs[i]
-	return sym.Name, sym.Size == 0 || addr < sym.Value+sym.Size
+	return i
 }

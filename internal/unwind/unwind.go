@@ -47,6 +47,13 @@ func Stack(tid int, names *Names) ([]string, error) {
 		_, err := mem.ReadAt(buf, int64(addr))
 		return err == nil
 	}}
+	s.entry = func(addr uint64) (uint64, bool) {
+		v, ok := s.find(addr)
+		if !ok {
+			return 0, false
+		}
+		return names.entry(tid, v, addr)
+	}
 	if v, ok := s.find(sp); ok {
 		s.bytes = make([]byte, min(v.End-sp, maxStack))
 		if _, err := mem.ReadAt(s.bytes, int64(sp)); err != nil {
@@ -91,6 +98,8 @@ type stack struct {
 	bytes []byte
 	vmas  []procfs.VMA
 	code  func(addr uint64, buf []byte) bool
+	// entry finds where the function of an address begins, if that is known.
+	entry func(addr uint64) (uint64, bool)
 }
 
 func (s *stack) find(addr uint64) (procfs.VMA, bool) {
@@ -120,11 +129,17 @@ func (s *stack) frames(pc uint64) []uint64 {
 		out = append(out, caller)
 		first += 8
 	}
-	// A word that is left from an earlier call may look like the end of a frame,
-	// but leads less far, or to the same frames.
+	// A word that is left from an earlier call may look like the end of a frame. It
+	// mostly leads less far, or to the same frames; but where the next frame calls
+	// the function of the last one, it is the next.
 	var best []uint64
 	for at := first; at < first+searched; at += 8 {
-		if chain := s.chain(at); len(chain) > len(best) {
+		chain := s.chain(at)
+		if len(chain) >= 2 && s.calls(chain[0], out[len(out)-1]) {
+			best = chain
+			break
+		}
+		if len(chain) > len(best) {
 			best = chain
 		}
 	}
@@ -153,6 +168,18 @@ func (s *stack) chain(at uint64) (out []uint64) {
 		at = next
 	}
 	return out
+}
+
+// calls reports whether the call before the return address ret leads to the function
+// that inner is in. It cannot tell of calls by pointers.
+func (s *stack) calls(ret, inner uint64) bool {
+	const length = 5 // call rel32
+	var b [length]byte
+	if s.entry == nil || !s.code(ret-length, b[:]) || b[0] != 0xe8 {
+		return false
+	}
+	entry, ok := s.entry(inner)
+	return ok && entry == ret+uint64(int32(binary.LittleEndian.Uint32(b[1:])))
 }
 
 // returns reports whether addr follows a call instruction.

@@ -3,6 +3,7 @@
 package unwind
 
 import (
+	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -108,5 +110,49 @@ int main(void) { char b; return middle(&b) + 1; }
 func TestNoCall(t *testing.T) {
 	if _, err := Stack(1<<30, &Names{}); err == nil {
 		t.Error("a thread that does not exist has a stack")
+	}
+}
+
+// TestLeftFrames has a longer chain of frames from an earlier call below the true
+// one. Only of the true one the innermost frame calls the function that waits.
+func TestLeftFrames(t *testing.T) {
+	const text, base = 0x400000, 0x7000
+	code := make([]byte, 0x1000)
+	call := func(ret, target uint64) { // ret is where it returns to
+		code[ret-text-5] = 0xe8
+		binary.LittleEndian.PutUint32(code[ret-text-4:], uint32(target-ret))
+	}
+	const waits, other = text + 0x100, text + 0x800 // functions
+	for i, ret := range []uint64{text + 0x210, text + 0x220} {
+		call(ret, waits+uint64(i)*0x200)
+	}
+	for ret := uint64(text + 0x900); ret < text+0x950; ret += 0x10 {
+		call(ret, other)
+	}
+	words := make([]uint64, 64)
+	frame := func(at, next int, ret uint64) {
+		words[at], words[at+1] = 0, ret
+		if next > 0 {
+			words[at] = base + 8*uint64(next)
+		}
+	}
+	for i := range 5 {
+		frame(2+3*i, 5+3*i, text+0x900+uint64(i)*0x10)
+	}
+	words[14] = 0
+	frame(20, 30, text+0x210)
+	frame(30, 0, text+0x220)
+	s := stack{base: base, vmas: []procfs.VMA{{Start: text, End: text + 0x1000, Exec: true}}}
+	for _, w := range words {
+		s.bytes = binary.LittleEndian.AppendUint64(s.bytes, w)
+	}
+	s.code = func(addr uint64, buf []byte) bool { return copy(buf, code[addr-text:]) == len(buf) }
+	s.entry = func(addr uint64) (uint64, bool) { return waits, addr == waits+0x20 }
+	if got, want := s.frames(waits+0x20), []uint64{waits + 0x20, text + 0x210, text + 0x220}; !slices.Equal(got, want) {
+		t.Errorf("%#x, want %#x", got, want)
+	}
+	s.entry = func(uint64) (uint64, bool) { return 0, false }
+	if got := s.frames(waits + 0x20); len(got) != 6 {
+		t.Errorf("without names: %#x", got)
 	}
 }
