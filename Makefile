@@ -4,7 +4,9 @@ PILOT_SOAK_KILLS ?= 10000
 
 PILOT_IMAGE_ROUNDS ?= 5000
 
-.PHONY: test soak image-soak bench
+PILOT_ALARM_RUNS ?= 50
+
+.PHONY: test soak image-soak alarms bench
 
 # The whole test suite, as in continuous integration.
 test:
@@ -21,6 +23,11 @@ soak:
 image-soak:
 	PILOT_REQUIRE_PRIVILEGED=1 PILOT_IMAGE_ROUNDS=$(PILOT_IMAGE_ROUNDS) \
 	go test ./internal/image -run '^TestRandomWriter$$' -count=1 -timeout 6h -v
+
+# Pilots actions that do nothing on every system under load: none may alarm.
+alarms:
+	PILOT_REQUIRE_PRIVILEGED=1 PILOT_ALARM_RUNS=$(PILOT_ALARM_RUNS) \
+	go test ./internal/e2e -run '^TestPrivFalseAlarm$$' -count=1 -timeout 6h -v
 
 # Measures pilot beside the kernel's own calls, CRIU (where it is installed) and
 # real servers without it, and writes the table.

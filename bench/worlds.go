@@ -115,7 +115,7 @@ func own(pid int) (kib int64, err error) {
 // collapses measures the pause before and after memory was put into huge pages.
 func (b *bench) collapses() (table, error) {
 	t := table{{"memory", "pause before", "after", "ratio", "took, s", "longest call", "a mapping takes, else", "meanwhile", "huge pages"}}
-	for _, mib := range []int{1 << 10, 4 << 10} {
+	for _, mib := range []int{256, 1 << 10} {
 		var before, after, took, worst, usual, held []time.Duration
 		var pages []int
 		for range b.rounds {
