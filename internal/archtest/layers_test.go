@@ -34,6 +34,7 @@ var layers = map[string]layer{
 	"filter":   decisions,
 	"loglines": decisions,
 	"plan":     decisions,
+	"records":  decisions,
 	"verdict":  decisions,
 
 	"seal":     edge,
@@ -120,4 +121,4 @@ var restricted = map[string][]string{
 }
 
 // portable are the packages that build on any system.
-var portable = []string{"cli", "report", "verdict", "config", "registry", "model", "plan", "causal", "nearest", "peer"}
+var portable = []string{"cli", "report", "verdict", "config", "registry", "model", "plan", "causal", "nearest", "peer", "records"}
