@@ -201,6 +201,12 @@ type FileChange struct {
 	Member string `json:"member,omitempty"`
 	Old    int64  `json:"old_size,omitempty"`
 	New    int64  `json:"new_size,omitempty"`
+	// Meaning says what became of what the file holds, where its format is known:
+	// "etcd wal: entries 1..4823 -> entries 1..4100". Diff is of texts.
+	Meaning string `json:"meaning,omitempty"`
+	Diff    string `json:"diff,omitempty"`
+	// Lost is how many records it has fewer than before, 0 when that is not known.
+	Lost int64 `json:"lost_records,omitempty"`
 }
 
 // An Attempt is something that a process of a world tried and that would have
@@ -265,7 +271,9 @@ type World struct {
 	Processes []Process      `json:"processes"`
 	Probes    []ProbeResult  `json:"probes,omitempty"`
 	Files     []FileChange   `json:"files,omitempty"`
-	Attempts  []Attempt      `json:"attempts,omitempty"`
+	// Stores are the data of known systems that changed, and their replicas.
+	Stores   []Store   `json:"stores,omitempty"`
+	Attempts []Attempt `json:"attempts,omitempty"`
 	// Logs are the warnings and worse that were logged since the release.
 	Logs []LogGroup `json:"logs,omitempty"`
 	// Events are in the order of their times. None unless the run traces.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pilotexec/pilot/internal/model"
 )
 
 // The append-only file of Redis: commands in its protocol, perhaps behind a
@@ -67,6 +69,7 @@ type aof struct {
 	*keyspace
 	db       uint64
 	commands int64
+	deleted  int64 // keys, by name
 	// vague is set when a command may have removed keys that it does not name, or
 	// names in an unknown way.
 	vague bool
@@ -182,7 +185,7 @@ func readRedis(files []File, b *Budget) (figures []Figure, err error) {
 			if err := k.readRDB(read(f, b)); err != nil {
 				return figures, err
 			}
-			figures = append(figures, Figure{"keys in " + f.base(), Count, k.total()})
+			figures = append(figures, Figure{"keys in " + f.base(), model.FigureCount, k.total()})
 		}
 	}
 	a := aof{keyspace: newKeyspace()}
@@ -209,15 +212,12 @@ func readRedis(files []File, b *Budget) (figures []Figure, err error) {
 	default:
 		return figures, nil
 	}
-	keys := int64(0)
-	for _, set := range a.seen {
-		keys += int64(len(set))
-	}
-	kind := Count
+	kind := model.FigureCount
 	if a.vague {
-		kind = Estimate
+		kind = model.FigureEstimate
 	}
-	return append(figures, Figure{"keys in the append-only file", kind, keys}), nil
+	return append(figures, Figure{"keys in the append-only file", kind, a.known()},
+		Figure{"deletions", model.FigureDeleted, a.deleted}), nil
 }
 
 // unreadable tells errors that say nothing of the data. A file that is cut off is

@@ -44,20 +44,39 @@ func (a *aof) apply(args [][]byte) error {
 		}
 	case name == "del" || name == "unlink" || name == "getdel":
 		for _, key := range args {
-			delete(a.set(a.db), hash(0, key))
+			a.remove(key)
 		}
 	case name == "flushdb":
+		a.deleted += int64(len(a.seen[a.db]))
 		delete(a.seen, a.db)
 	case name == "flushall":
+		a.deleted += a.known()
 		clear(a.seen)
 	case name == "rename" && len(args) == 2:
-		delete(a.set(a.db), hash(0, args[0]))
+		a.remove(args[0])
 		return a.set(a.db).add(hash(0, args[1]))
 	case aofHarmless[name]:
 	default:
 		a.vague = true
 	}
 	return nil
+}
+
+// remove deletes a key, as far as it is known.
+func (a *aof) remove(key []byte) {
+	set, h := a.set(a.db), hash(0, key)
+	if _, ok := set[h]; ok {
+		a.deleted++
+		delete(set, h)
+	}
+}
+
+// known counts the keys that are remembered.
+func (a *aof) known() (n int64) {
+	for _, set := range a.seen {
+		n += int64(len(set))
+	}
+	return n
 }
 
 func number(b []byte) (n uint64, ok bool) {

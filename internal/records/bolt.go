@@ -36,6 +36,8 @@ type bolt struct {
 	root     uint64
 	pages    uint64 // in use
 	visited  uint64
+	// last leaves out all but the last item of each page.
+	last bool
 }
 
 // A boltItem is a key in a bucket, or a bucket.
@@ -109,7 +111,11 @@ func (d *bolt) page(p []byte, depth int, visit func(boltItem) error) error {
 	if boltHeader+16*count > len(p) {
 		return errBolt
 	}
-	for i := range count {
+	first := 0
+	if d.last {
+		first = max(0, count-1)
+	}
+	for i := first; i < count; i++ {
 		at := boltHeader + 16*i
 		e := p[at : at+16]
 		switch {
@@ -219,6 +225,36 @@ func readEtcdKeys(f File, b *Budget) (kv etcdKeys, err error) {
 	})
 	kv.keys = int64(len(live))
 	return kv, err
+}
+
+// readEtcdRevision finds the highest revision without looking at others: the last
+// key of a tree, and up to where compaction went.
+func readEtcdRevision(f File, b *Budget) (revision int64, err error) {
+	d, err := openBolt(f, b)
+	if err != nil {
+		return 0, err
+	}
+	err = d.each(func(name string, value []byte) error {
+		d.last = name == "key"
+		defer func() { d.last = false }()
+		if name != "key" && name != "meta" {
+			return nil
+		}
+		return d.bucket(value, func(i boltItem) error {
+			at := i.key
+			if name == "meta" {
+				if string(i.key) != "finishedCompactRev" {
+					return nil
+				}
+				at = i.value
+			}
+			if len(at) >= 8 {
+				revision = max(revision, signed(binary.BigEndian.Uint64(at)))
+			}
+			return nil
+		})
+	})
+	return revision, err
 }
 
 func (kv *etcdKeys) revisionOf(i boltItem, live keySet) error {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+
+	"github.com/pilotexec/pilot/internal/model"
 )
 
 // The write-ahead log of etcd: frames of a length and a walpb.Record, padded to
@@ -202,18 +204,27 @@ func readEtcd(files []File, b *Budget) (figures []Figure, err error) {
 		}
 	}
 	slices.SortFunc(wal, byPath)
-	for _, f := range wal {
+	// The hard state is written again and again, so the newest file has the last.
+	for _, f := range slices.Backward(wal) {
 		if err := log.read(f, b); isBudget(err) {
 			return nil, err
 		}
+		if log.commit > 0 {
+			break
+		}
 	}
-	figures = append(figures, Figure{"committed index", Position, signed(log.settled())})
+	figures = append(figures, Figure{"committed index", model.FigurePosition, signed(log.settled())})
 	if db == nil {
-		return append(figures, Figure{"revision", Position, 0}, Figure{"keys", Count, 0}), nil
+		return append(figures, Figure{"revision", model.FigurePosition, 0}, Figure{"keys", model.FigureCount, 0}), nil
 	}
+	revision, err := readEtcdRevision(*db, b)
+	if err != nil {
+		return figures, err
+	}
+	figures = append(figures, Figure{"revision", model.FigurePosition, revision})
 	kv, err := readEtcdKeys(*db, b)
 	if err != nil {
 		return figures, err
 	}
-	return append(figures, Figure{"revision", Position, kv.revision}, Figure{"keys", Count, kv.keys}), nil
+	return append(figures, Figure{"keys", model.FigureCount, kv.keys}), nil
 }

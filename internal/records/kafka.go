@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pilotexec/pilot/internal/model"
 )
 
 // A segment of a Kafka partition's log: record batches of format 2, or messages
@@ -104,17 +106,20 @@ func readKafkaLog(f File, b *Budget) (s segment, err error) {
 }
 
 // readKafka is the store of a partition: where its log ends, and what it holds.
+// The end is in the last segment that is not empty.
 func readKafka(files []File, b *Budget) ([]Figure, error) {
 	files = slices.DeleteFunc(slices.Clone(files), func(f File) bool { return !isKafkaLog(f) })
 	slices.SortFunc(files, byPath)
 	var end, records int64
-	for _, f := range files {
+	for _, f := range slices.Backward(files) {
 		s, err := readKafkaLog(f, b)
-		if isBudget(err) {
+		if isBudget(err) && records > 0 {
+			return []Figure{{"end offset", model.FigurePosition, end}}, err
+		} else if isBudget(err) {
 			return nil, err
 		}
 		end = max(end, s.next)
 		records += s.records
 	}
-	return []Figure{{"end offset", Position, end}, {"records", Estimate, records}}, nil
+	return []Figure{{"end offset", model.FigurePosition, end}, {"records", model.FigureEstimate, records}}, nil
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pilotexec/pilot/internal/model"
 )
 
 // A message block of a JetStream file store: records of a header, a subject,
@@ -143,7 +145,7 @@ func readNATS(files []File, b *Budget) ([]Figure, error) {
 	if s.opaque > 0 {
 		return nil, nil
 	}
-	return []Figure{{"last sequence", Position, signed(s.last)}, {"messages", Estimate, s.messages}}, nil
+	return []Figure{{"last sequence", model.FigurePosition, signed(s.last)}, {"messages", model.FigureEstimate, s.messages}}, nil
 }
 
 func blockNumber(f File) int64 {

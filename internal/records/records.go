@@ -27,20 +27,10 @@ type File struct {
 
 func (f File) base() string { return path.Base(f.Path) }
 
-// Figure kinds.
-const (
-	// Position is how far a log goes. It never goes back while nothing is lost.
-	Position = "position"
-	// Count is how many there are of something that may also be deleted.
-	Count = "count"
-	// Estimate is a count that compaction or expiry change as well.
-	Estimate = "estimate"
-)
-
 // A Figure is one number that says how much there is.
 type Figure struct {
 	Name  string
-	Kind  string
+	Kind  string // a Figure constant of package model
 	Value int64
 }
 

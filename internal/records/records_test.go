@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/pilotexec/pilot/internal/model"
 )
 
 // file is text under a name.
@@ -138,11 +140,11 @@ func TestStores(t *testing.T) {
 		dir  string
 		want []Figure
 	}{
-		{"etcd", []Figure{{"committed index", Position, 152}, {"revision", Position, 151}, {"keys", Count, 150}}},
-		{"zookeeper", []Figure{{"last zxid", Position, 0x1000000b8}, {"znodes", Count, 160}}},
-		{"nats/jetstream/ACC", []Figure{{"last sequence", Position, 150}, {"messages", Estimate, 150}}},
-		{"redis", []Figure{{"keys in dump.rdb", Count, 17}, {"keys in the append-only file", Count, 156}}},
-		{"kafka/orders-0", []Figure{{"end offset", Position, 30}, {"records", Estimate, 30}}},
+		{"etcd", []Figure{{"committed index", model.FigurePosition, 152}, {"revision", model.FigurePosition, 151}, {"keys", model.FigureCount, 150}}},
+		{"zookeeper", []Figure{{"last zxid", model.FigurePosition, 0x1000000b8}, {"lasting znodes", model.FigureCount, 160}, {"deletions", model.FigureDeleted, 0}}},
+		{"nats/jetstream/ACC", []Figure{{"last sequence", model.FigurePosition, 150}, {"messages", model.FigureEstimate, 150}}},
+		{"redis", []Figure{{"keys in dump.rdb", model.FigureCount, 17}, {"keys in the append-only file", model.FigureCount, 156}, {"deletions", model.FigureDeleted, 0}}},
+		{"kafka/orders-0", []Figure{{"end offset", model.FigurePosition, 30}, {"records", model.FigureEstimate, 30}}},
 	} {
 		files := storeFiles(t, c.dir)
 		store, ok := StoreOf(files[0].Path)
@@ -243,7 +245,7 @@ func FuzzLook(f *testing.F) {
 		if s, ok := StoreOf(path); ok {
 			figures, _ := s.Read([]File{in}, &Budget{Bytes: 4 << 20})
 			for _, f := range figures {
-				if f.Kind != Position && f.Value < 0 {
+				if f.Kind != model.FigurePosition && f.Value < 0 {
 					t.Errorf("%+v", f)
 				}
 			}

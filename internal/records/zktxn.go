@@ -87,15 +87,19 @@ func (l *zkLog) transaction(txn []byte) error {
 	}
 	l.transactions++
 	l.last = id
-	if l.tree == nil || id <= l.after {
+	if l.tree == nil {
 		return nil
 	}
-	return l.tree.apply(t, int32(kind), client, 0)
+	return l.tree.apply(t, int32(kind), client, id <= l.after, 0)
 }
 
-// apply changes the tree as a transaction does. One that is not understood, or
+// apply changes the tree as a transaction does, but for one that is old: those
+// are in the snapshot. One that is not understood, or
 // that is cut short as a session's end was in old versions, changes nothing.
-func (t *tree) apply(r *reader, kind int32, client uint64, depth int) error {
+func (t *tree) apply(r *reader, kind int32, client uint64, old bool, depth int) error {
+	if old && kind != zkDelete && kind != zkDeleteContainer && kind != zkMulti {
+		return nil
+	}
 	switch kind {
 	case zkCreate, zkCreate2, zkCreateContainer, zkCreateTTL:
 		path, err := r.zkBytes()
@@ -114,19 +118,20 @@ func (t *tree) apply(r *reader, kind int32, client uint64, depth int) error {
 		}
 		return t.add(path, owner)
 	case zkDelete, zkDeleteContainer:
-		if path, err := r.zkBytes(); err == nil {
+		t.deleted++
+		if path, err := r.zkBytes(); err == nil && !old {
 			t.remove(path)
 		}
 	case zkCloseSession:
 		t.end(client)
 	case zkMulti:
-		return t.multi(r, client, depth)
+		return t.multi(r, client, old, depth)
 	}
 	return nil
 }
 
 // multi applies transactions that are one: types, and their bytes.
-func (t *tree) multi(r *reader, client uint64, depth int) error {
+func (t *tree) multi(r *reader, client uint64, old bool, depth int) error {
 	n, err := r.be32()
 	if err != nil || depth > 0 {
 		return nil
@@ -140,7 +145,7 @@ func (t *tree) multi(r *reader, client uint64, depth int) error {
 		if err != nil {
 			return nil
 		}
-		if err := t.apply(bytesReader(inner), int32(kind), client, depth+1); err != nil {
+		if err := t.apply(bytesReader(inner), int32(kind), client, old, depth+1); err != nil {
 			return err
 		}
 	}

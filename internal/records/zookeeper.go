@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pilotexec/pilot/internal/model"
 )
 
 // Snapshots and transaction logs of ZooKeeper, both in its serialization Jute:
@@ -49,6 +51,8 @@ func zxid(n uint64) string { return fmt.Sprintf("0x%x", n) }
 type tree struct {
 	nodes map[uint64]uint64
 	owned map[uint64][]uint64 // by session
+	// deleted counts the transactions that deleted a node, ever since the first log.
+	deleted int64
 }
 
 func newTree() *tree { return &tree{nodes: map[uint64]uint64{}, owned: map[uint64][]uint64{}} }
@@ -66,6 +70,16 @@ func (t *tree) add(path []byte, owner uint64) error {
 }
 
 func (t *tree) remove(path []byte) { delete(t.nodes, hash(0, path)) }
+
+// lasting counts the nodes that do not end with a session.
+func (t *tree) lasting() (n int64) {
+	for _, owner := range t.nodes {
+		if owner == 0 {
+			n++
+		}
+	}
+	return n
+}
 
 // end removes what a session owned.
 func (t *tree) end(session uint64) {
@@ -258,15 +272,13 @@ func readZK(files []File, b *Budget) ([]Figure, error) {
 		}
 		t = newTree()
 	}
-	for i, f := range logs {
-		if i+1 < len(logs) && zkSuffix(logs[i+1]) <= from {
-			continue // older than the snapshot, all of it
-		}
+	for _, f := range logs {
 		l := zkLog{tree: t, after: from}
 		if err := l.read(f, b); isBudget(err) {
 			return nil, err
 		}
 		last = max(last, l.last)
 	}
-	return []Figure{{"last zxid", Position, signed(last)}, {"znodes", Count, int64(len(t.nodes))}}, nil
+	return []Figure{{"last zxid", model.FigurePosition, signed(last)}, {"lasting znodes", model.FigureCount, t.lasting()},
+		{"deletions", model.FigureDeleted, t.deleted}}, nil
 }

@@ -33,7 +33,7 @@ func differences(o model.Observation) []model.Difference {
 	if len(o.Trial.Attempts)+len(o.Control.Attempts) > 0 {
 		count("attempts to leave the world", func(w model.World) int { return len(folded(w)) })
 	}
-	return rows
+	return append(rows, storeDifferences(o)...)
 }
 
 func beforeAfter(want model.Probe, p model.ProbeResult) string {
