@@ -24,7 +24,7 @@ func TestPrivRecordsRedis(t *testing.T)     { testRecords(t, testcluster.Redis) 
 
 // testRecords pilots a recovery that starts all members again and loses nothing,
 // and one after which they are all well, and empty. Only the second may be called
-// a loss, though no check looks at data.
+// a loss. The checks are those of the preset.
 func testRecords(t *testing.T, kind testcluster.Kind) {
 	dir, cluster, load := underLoad(t, kind)
 	for acked := 0; acked < 300; {
@@ -39,19 +39,22 @@ func testRecords(t *testing.T, kind testcluster.Kind) {
 	}
 	keep := pilotAction(t, dir, cluster, restart(cluster, nil))
 	for _, f := range keep.Verdict.Findings {
-		if strings.HasPrefix(f.Rule, "records-") {
+		if strings.HasPrefix(f.Rule, "records-") || strings.HasPrefix(f.Rule, "data-") || strings.HasPrefix(f.Rule, "check-") {
 			t.Errorf("false alarm: %+v", f)
 		}
 	}
-	if len(keep.Trial.Stores) == 0 {
-		t.Errorf("nothing is known of the data: %+v %+v", keep.Trial.Files, keep.Verdict.NotCovered)
+	// Redis writes a title over its arguments, so that a new one is not known for
+	// the old one's successor.
+	if keep.Verdict.Status != model.Pass && kind != testcluster.Redis {
+		t.Errorf("a good recovery: %s: %s\n%+v", keep.Verdict.Status, keep.Verdict.Reason, keep.Verdict.Findings)
 	}
 	lose := pilotAction(t, dir, cluster, restart(cluster, wiped(cluster)))
-	found := false
+	seen := map[string]bool{}
 	for _, f := range lose.Verdict.Findings {
-		found = found || f.Rule == "records-lost" && f.Severity == model.Error
+		seen[f.Rule] = seen[f.Rule] || f.Severity == model.Error
 	}
-	if !found || lose.Verdict.Status != model.Fail {
+	// By what the files hold, and by what the servers say.
+	if !seen["records-lost"] || !seen["data-lost"] || lose.Verdict.Status != model.Fail {
 		t.Errorf("the loss was not seen: %s: %s\n%+v\n%+v", lose.Verdict.Status, lose.Verdict.Reason, lose.Verdict.Findings, lose.Trial.Stores)
 	}
 	for _, s := range lose.Trial.Stores {
@@ -100,7 +103,8 @@ func restart(c *testcluster.Cluster, wipe []*testcluster.Member) string {
 	for _, first := range []bool{true, false} {
 		for _, m := range c.Members {
 			if empty[m] == first {
-				fmt.Fprintf(&s, "setsid '%s' </dev/null >>'%s' 2>&1 &\n", strings.Join(m.Args, "' '"), m.Log)
+				// Again, as a supervisor does: the address may not be free at once.
+				fmt.Fprintf(&s, "setsid sh -c 'for i in 1 2 3 4 5; do \"$@\"; sleep 1; done' - '%s' </dev/null >>'%s' 2>&1 &\n", strings.Join(m.Args, "' '"), m.Log)
 			}
 		}
 		if first && len(wipe) > 0 && len(wipe) < len(c.Members) {
@@ -112,7 +116,7 @@ func restart(c *testcluster.Cluster, wipe []*testcluster.Member) string {
 	return s.String()
 }
 
-// pilotAction runs pilot with a script as the action, and a check of health only.
+// pilotAction runs pilot with a script as the action, and the checks of the preset.
 func pilotAction(t *testing.T, dir string, c *testcluster.Cluster, script string) (r model.Report) {
 	t.Helper()
 	path := filepath.Join(dir, "action.sh")
@@ -124,7 +128,7 @@ func pilotAction(t *testing.T, dir string, c *testcluster.Cluster, script string
 		pids = append(pids, strconv.Itoa(pid))
 	}
 	cmd := exec.CommandContext(t.Context(), pilotBinary(t), "run", "-q", "--json", "--settle", "2s", "--max-pause", "1s", "--timeout", "60s",
-		"--pid", strings.Join(pids, ","), "--", "sh", path)
+		"--preset", string(c.Kind), "--pid", strings.Join(pids, ","), "--", "sh", path)
 	cmd.Env = append(c.Members[0].Env, "XDG_STATE_HOME="+filepath.Join(dir, "state"))
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -22,9 +22,14 @@ type Member struct {
 	StartTime uint64   `json:"start_time,omitempty"`
 	Exe       string   `json:"exe,omitempty"`
 	Args      []string `json:"args,omitempty"`
+	// Dir is its working directory, as the process sees it.
+	Dir string `json:"dir,omitempty"`
 	// Data are the absolute paths of directories, or of single files, that the
 	// world gets a writable copy of.
 	Data []string `json:"data,omitempty"`
+	// Known are directories that hold data by what a preset knows; with those go
+	// what is found. They have no effect where Data are given.
+	Known []string `json:"known,omitempty"`
 }
 
 // Down reports whether m has no running process.
@@ -42,6 +47,9 @@ type Probe struct {
 	// Preserve wants every line that is printed before the action to be printed
 	// after it: it lists what must not be lost.
 	Preserve bool `json:"preserve,omitempty"`
+	// NotLess wants the number that ends a line to be no smaller after the action
+	// than before it, in every line that does not begin with ~.
+	NotLess bool `json:"not_less,omitempty"`
 	// SameAsControl wants both worlds to print the same after the action.
 	SameAsControl bool `json:"same_as_control,omitempty"`
 }

@@ -19,6 +19,9 @@ func differences(o model.Observation) []model.Difference {
 		if want.Preserve {
 			rows = append(rows, preserved(t, probe(o.Control, t.Name)))
 		}
+		if want.NotLess {
+			rows = append(rows, numberRows(t, probe(o.Control, t.Name))...)
+		}
 	}
 	count := func(what string, of func(model.World) int) {
 		rows = append(rows, model.Difference{What: what, Trial: strconv.Itoa(of(o.Trial)), Control: strconv.Itoa(of(o.Control))})
