@@ -71,16 +71,16 @@ func testRecords(t *testing.T, kind testcluster.Kind) {
 	}
 }
 
-// wiped are the members that lose their disks in the bad recovery: all of a
-// system that would notice otherwise, else all but the last.
+// wiped are the members that lose their disks in the bad recovery: as few as the
+// system does not notice.
 func wiped(c *testcluster.Cluster) []*testcluster.Member {
 	switch c.Kind {
-	case testcluster.Etcd:
+	case testcluster.Etcd, testcluster.NATS:
 		return c.Members
 	case testcluster.Redis:
 		return c.Members[:1] // the master: its replica takes over that there is nothing
 	}
-	return c.Members[:len(c.Members)-1]
+	return c.Members[:len(c.Members)-1] // two of three agree on nothing
 }
 
 // restart is a script that ends all members, empties the disks of some, starts
