@@ -153,6 +153,8 @@ func (a *aof) command(r *reader, line []byte) error {
 			args = append(args, slices.Clone(arg))
 		} else if err := r.skip(size); err != nil {
 			return err
+		} else if a.seen != nil && i < most {
+			args = append(args, nil) // too long for a key
 		}
 		if err := r.skip(2); err != nil {
 			return err

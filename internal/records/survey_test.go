@@ -2,6 +2,7 @@ package records
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/pilotexec/pilot/internal/model"
@@ -83,6 +84,17 @@ func TestTransactions(t *testing.T) {
 	apply(zkDelete, 8, true, path('c')...)
 	if len(tree.nodes) != 1 || tree.lasting() != 1 || tree.deleted != 2 {
 		t.Errorf("%d nodes, %d lasting, %d deleted", len(tree.nodes), tree.lasting(), tree.deleted)
+	}
+}
+
+// TestLongArguments: a value that is too long to be kept does not shift the keys.
+func TestLongArguments(t *testing.T) {
+	long := strings.Repeat("x", 100<<10)
+	text := "*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$102400\r\n" + long + "\r\n$1\r\nb\r\n$1\r\n1\r\n*2\r\n$3\r\nDEL\r\n$1\r\nb\r\n"
+	f := file("/d/appendonly.aof", []byte(text))
+	figures, whole := Store{System: "redis"}.Read([]File{f}, plenty())
+	if len(figures) != 2 || figures[0].Value != 1 || figures[1].Value != 1 || !whole {
+		t.Errorf("%+v %t", figures, whole)
 	}
 }
 
