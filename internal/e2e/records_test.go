@@ -43,9 +43,7 @@ func testRecords(t *testing.T, kind testcluster.Kind) {
 			t.Errorf("false alarm: %+v", f)
 		}
 	}
-	// Redis writes a title over its arguments, so that a new one is not known for
-	// the old one's successor.
-	if keep.Verdict.Status != model.Pass && kind != testcluster.Redis {
+	if keep.Verdict.Status != model.Pass {
 		t.Errorf("a good recovery: %s: %s\n%+v", keep.Verdict.Status, keep.Verdict.Reason, keep.Verdict.Findings)
 	}
 	lose := pilotAction(t, dir, cluster, restart(cluster, wiped(cluster)))

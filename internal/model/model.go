@@ -162,8 +162,11 @@ type Process struct {
 	Phantom bool `json:"phantom,omitempty"`
 	// Cause says who started a process that is not a phantom: [CauseAction],
 	// [CauseCheck] or [CausePhantom]. Empty when that is not known.
-	Cause   string        `json:"cause,omitempty"`
-	Args    []string      `json:"args,omitempty"`
+	Cause string   `json:"cause,omitempty"`
+	Args  []string `json:"args,omitempty"`
+	// Title is what a process that was started in the world has written over its
+	// command line, and that differs from it.
+	Title   string        `json:"title,omitempty"`
 	Started time.Duration `json:"started_ns"`
 	// Exit is nil while the process runs.
 	Exit *Exit `json:"exit,omitempty"`

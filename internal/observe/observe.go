@@ -251,6 +251,7 @@ func (o *Watch) Processes() []model.Process {
 		}
 		out = append(out, *p)
 	}
+	o.titles(out)
 	return out
 }
 
