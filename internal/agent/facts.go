@@ -49,7 +49,7 @@ func examine(members []model.Member, mounts uint64) ([]facts, error) {
 	all := make([]facts, len(members))
 	for i, m := range members {
 		if m.Down() {
-			all[i].data.Given = m.Data
+			all[i].data.Given, all[i].data.Known = m.Data, m.Known
 			continue
 		}
 		f, err := examineOne(m, mounts)
@@ -154,7 +154,7 @@ func examineOne(m model.Member, mounts uint64) (f facts, err error) {
 	if err := f.readMappings(); err != nil {
 		return f, err
 	}
-	f.data.Given = m.Data
+	f.data.Given, f.data.Known = m.Data, m.Known
 	f.data.Args = m.Args
 	f.data.Cwd, err = os.Readlink(fmt.Sprintf("/proc/%d/cwd", m.PID))
 	f.data.Configs = configs(f.data.Args, f.data.Cwd)

@@ -79,6 +79,7 @@ func memberOf(pid int) (m model.Member, err error) {
 	}
 	m.StartTime = stat.StartTime
 	m.Exe, _ = os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	m.Dir, _ = os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
 	m.Args, err = procfs.Cmdline(pid)
 	return m, err
 }

@@ -46,6 +46,10 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 	}
 	r.progress("erase", "both worlds and the snapshot")
 	closing := r.closeWorlds()
+	var old originals
+	if len(diffs) > 0 {
+		old = r.originals()
+	}
 	for s, tree := range diffs {
 		files, err := r.image.Diff(ctx, tree)
 		if err != nil {
@@ -58,6 +62,7 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 			files[i].Member = r.memberOf(files[i].Path)
 		}
 		s.logs(tree, files)
+		r.leftOut(s.seen.Name, s.meanings(ctx, r, old, tree, files))
 		s.seen.Files = append(s.seen.Files, files...)
 	}
 	host, _ := os.Hostname()

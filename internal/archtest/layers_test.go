@@ -34,6 +34,8 @@ var layers = map[string]layer{
 	"filter":   decisions,
 	"loglines": decisions,
 	"plan":     decisions,
+	"preset":   decisions,
+	"records":  decisions,
 	"verdict":  decisions,
 
 	"seal":     edge,
@@ -41,6 +43,7 @@ var layers = map[string]layer{
 	"sys":      edge,
 
 	"features": readers,
+	"probe":    readers,
 	"procfs":   readers,
 	"sockdiag": readers,
 
@@ -121,4 +124,4 @@ var restricted = map[string][]string{
 }
 
 // portable are the packages that build on any system.
-var portable = []string{"cli", "report", "verdict", "config", "registry", "model", "plan", "causal", "nearest", "peer"}
+var portable = []string{"cli", "report", "verdict", "config", "registry", "model", "plan", "causal", "nearest", "peer", "records", "preset", "probe"}

@@ -23,6 +23,8 @@ type command struct {
 	operand string
 	// setup declares flags on fs and returns what to do once they are parsed.
 	setup func(a *app, fs *flag.FlagSet) action
+	// hidden keeps it out of the overview.
+	hidden bool
 }
 
 // An action does a command's work and returns the exit status.
@@ -39,6 +41,7 @@ func commands() []command {
 		rmCommand,           // rm.go
 		gcCommand,           // gc.go
 		demoCommand,         // demo.go
+		probeCommand,        // probe.go
 		versionCommand,      // version.go
 		completionCommand(), // completion.go
 		helpCommand(),       // help.go

@@ -43,6 +43,11 @@ func (a *app) doctor(ctx context.Context, t *target, f format, operands []string
 	if err != nil {
 		return 0, err
 	}
+	if c.Preset != "" || len(members) > 0 { // else it is about the kernel
+		if members, _, _, err = t.addPreset(ctx, a, c, members); err != nil {
+			return 0, err
+		}
+	}
 	engine, err := a.engine()
 	if err != nil {
 		return 0, err

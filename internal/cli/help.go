@@ -39,6 +39,9 @@ Usage: pilot COMMAND [flags] [arguments]
 `)
 	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	for _, c := range commands() {
+		if c.hidden {
+			continue
+		}
 		fmt.Fprintf(tw, "  %s\t%s\n", c.name, c.short)
 	}
 	_ = tw.Flush()

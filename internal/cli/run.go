@@ -105,6 +105,13 @@ func (a *app) spec(ctx context.Context, o *runOptions, operands []string) (model
 	if err != nil {
 		return model.Spec{}, err
 	}
+	members, checks, notes, err := o.target.addPreset(ctx, a, c, members)
+	if err != nil {
+		return model.Spec{}, err
+	}
+	for _, note := range notes {
+		progress{w: a.Stderr, quiet: o.quiet}.printf("%s", note)
+	}
 	if len(members) == 0 {
 		return model.Spec{}, &model.UsageError{Err: errors.New("no members: what is to be forked?"), Hint: "name them with --match or --pid, or write a pilot.yaml"}
 	}
@@ -120,7 +127,7 @@ func (a *app) spec(ctx context.Context, o *runOptions, operands []string) (model
 	for _, e := range append(o.egress, c.Egress...) { // the first that means a peer counts
 		spec.Egress = append(spec.Egress, model.EgressRule{Peer: e.Peer, Policy: e.Policy, Reply: e.Reply})
 	}
-	spec.Probes, err = probes(c.Checks, o.checks, o.preserve)
+	spec.Probes, err = probes(append(checks, c.Checks...), o.checks, o.preserve)
 	return spec, err
 }
 
@@ -141,7 +148,7 @@ func probes(checks []config.Check, lines, preserved []string) ([]model.Probe, er
 		seen[c.Name] = true
 		list = append(list, model.Probe{
 			Name: c.Name, Command: c.Command, Timeout: c.Timeout,
-			Expect: c.Expect, Preserve: c.Preserve, SameAsControl: c.SameAsControl,
+			Expect: c.Expect, Preserve: c.Preserve, NotLess: c.NotLess, SameAsControl: c.SameAsControl,
 		})
 	}
 	return list, nil

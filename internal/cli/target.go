@@ -30,6 +30,7 @@ func targetFlags(flags *flag.FlagSet) *target {
 	flags.Var(&t.match, "match", "members are processes by executable `name` or part of an argument; repeatable")
 	flags.Var(&t.pids, "pid", "members are these `pids`; repeatable, or with commas")
 	flags.Var(&t.data, "data", "a copy of `[member=]path` goes into the fork, for data not found by itself; repeatable")
+	t.setting(flags, "preset", "members, data and checks of this `system`: auto, none, etcd, redis, zookeeper, nats, kafka")
 	t.setting(flags, "max-pause", "stop production for at most this `duration` (default 250ms)")
 	t.setting(flags, "max-memory", "memory of this `size` for each fork (default a quarter of what is available)")
 	t.setting(flags, "max-disk", "each fork may write data of this `size` (default a quarter of the free space, at most 4G)")

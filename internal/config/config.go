@@ -27,7 +27,9 @@ const DefaultFile = "pilot.yaml"
 
 // A Config is the content of pilot.yaml with defaults filled in.
 type Config struct {
-	Cluster  string
+	Cluster string
+	// Preset is the system of the members, "auto", or "none". Empty when not given.
+	Preset   string
 	Members  []Member
 	Checks   []Check
 	Egress   []Egress
@@ -61,10 +63,10 @@ type Check struct {
 	Name    string
 	Command []string
 	Timeout time.Duration
-	// What it prints must match Expect, keep all its lines, or be the same in the
-	// control.
-	Expect                  string
-	Preserve, SameAsControl bool
+	// What it prints must match Expect, keep all its lines, have no smaller numbers,
+	// or be the same in the control.
+	Expect                           string
+	Preserve, NotLess, SameAsControl bool
 }
 
 // An Egress says what is done about a peer outside of the worlds, package peer.

@@ -21,6 +21,8 @@ func (s setting) env() string {
 }
 
 var settings = []setting{
+	// Which there are is not known here.
+	{"preset", func(c *Config, value string) error { c.Preset = value; return nil }},
 	{"max-pause", durationOf(lowPause, func(c *Config) *time.Duration { return &c.MaxPause })},
 	{"timeout", durationOf(lowTimeout, func(c *Config) *time.Duration { return &c.Timeout })},
 	{"settle", durationOf(0, func(c *Config) *time.Duration { return &c.Settle })},

@@ -214,6 +214,7 @@ func (p *parser) check(n *yaml.Node) Check {
 		field{"timeout", func(n *yaml.Node) { c.Timeout = p.duration(n, "timeout", lowTimeout) }},
 		field{"expect", func(n *yaml.Node) { c.Expect = p.pattern(n, "expect") }},
 		field{"preserve", func(n *yaml.Node) { c.Preserve = p.truth(n, "preserve") }},
+		field{"not-less", func(n *yaml.Node) { c.NotLess = p.truth(n, "not-less") }},
 		field{"same-as-control", func(n *yaml.Node) { c.SameAsControl = p.truth(n, "same-as-control") }},
 	)
 	if len(p.errs) == before && len(c.Command) == 0 {

@@ -97,10 +97,10 @@ func TestParseAlias(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"unknown key", "cluster: a\nmax_pause: 1s", `p.yaml:2: unknown key "max_pause", did you mean "max-pause"?`},
-		{"far key", "colour: red", `p.yaml:1: unknown key "colour", known are cluster, members, checks, egress, max-pause, timeout, settle, max-memory, max-disk, max-memory-pressure, max-io-pressure`},
+		{"far key", "colour: red", `p.yaml:1: unknown key "colour", known are cluster, members, checks, egress, preset, max-pause, timeout, settle, max-memory, max-disk, max-memory-pressure, max-io-pressure`},
 		{"member key", "members:\n- nmae: x", `p.yaml:2: unknown key "nmae", did you mean "name"?`},
 		{"check key", "checks:\n- {comand: x, command: y}", `p.yaml:2: unknown key "comand", did you mean "command"?`},
-		{"merge key", "<<: {cluster: a}", `p.yaml:1: unknown key "<<", known are cluster, members, checks, egress, max-pause, timeout, settle, max-memory, max-disk, max-memory-pressure, max-io-pressure`},
+		{"merge key", "<<: {cluster: a}", `p.yaml:1: unknown key "<<", known are cluster, members, checks, egress, preset, max-pause, timeout, settle, max-memory, max-disk, max-memory-pressure, max-io-pressure`},
 		{"twice", "cluster: a\ncluster: b", `p.yaml:2: cluster is given twice, first on line 1`},
 		{"list", "- a", `p.yaml:1: the file must have the form "key: value", not a list`},
 		{"scalar", "etcd", `p.yaml:1: the file must have the form "key: value", not "etcd"`},

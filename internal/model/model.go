@@ -22,9 +22,14 @@ type Member struct {
 	StartTime uint64   `json:"start_time,omitempty"`
 	Exe       string   `json:"exe,omitempty"`
 	Args      []string `json:"args,omitempty"`
+	// Dir is its working directory, as the process sees it.
+	Dir string `json:"dir,omitempty"`
 	// Data are the absolute paths of directories, or of single files, that the
 	// world gets a writable copy of.
 	Data []string `json:"data,omitempty"`
+	// Known are directories that hold data by what a preset knows; with those go
+	// what is found. They have no effect where Data are given.
+	Known []string `json:"known,omitempty"`
 }
 
 // Down reports whether m has no running process.
@@ -42,6 +47,9 @@ type Probe struct {
 	// Preserve wants every line that is printed before the action to be printed
 	// after it: it lists what must not be lost.
 	Preserve bool `json:"preserve,omitempty"`
+	// NotLess wants the number that ends a line to be no smaller after the action
+	// than before it, in every line that does not begin with ~.
+	NotLess bool `json:"not_less,omitempty"`
 	// SameAsControl wants both worlds to print the same after the action.
 	SameAsControl bool `json:"same_as_control,omitempty"`
 }
@@ -183,8 +191,11 @@ type Process struct {
 	Phantom bool `json:"phantom,omitempty"`
 	// Cause says who started a process that is not a phantom: [CauseAction],
 	// [CauseCheck] or [CausePhantom]. Empty when that is not known.
-	Cause   string        `json:"cause,omitempty"`
-	Args    []string      `json:"args,omitempty"`
+	Cause string   `json:"cause,omitempty"`
+	Args  []string `json:"args,omitempty"`
+	// Title is what a process that was started in the world has written over its
+	// command line, and that differs from it.
+	Title   string        `json:"title,omitempty"`
 	Started time.Duration `json:"started_ns"`
 	// Exit is nil while the process runs.
 	Exit *Exit `json:"exit,omitempty"`
@@ -232,6 +243,12 @@ type FileChange struct {
 	Member string `json:"member,omitempty"`
 	Old    int64  `json:"old_size,omitempty"`
 	New    int64  `json:"new_size,omitempty"`
+	// Meaning says what became of what the file holds, where its format is known:
+	// "etcd wal: entries 1..4823 -> entries 1..4100". Diff is of texts.
+	Meaning string `json:"meaning,omitempty"`
+	Diff    string `json:"diff,omitempty"`
+	// Lost is how many records it has fewer than before, 0 when that is not known.
+	Lost int64 `json:"lost_records,omitempty"`
 }
 
 // An Attempt is something that a process of a world tried and that would have
@@ -296,7 +313,9 @@ type World struct {
 	Processes []Process      `json:"processes"`
 	Probes    []ProbeResult  `json:"probes,omitempty"`
 	Files     []FileChange   `json:"files,omitempty"`
-	Attempts  []Attempt      `json:"attempts,omitempty"`
+	// Stores are the data of known systems that changed, and their replicas.
+	Stores   []Store   `json:"stores,omitempty"`
+	Attempts []Attempt `json:"attempts,omitempty"`
 	// Logs are the warnings and worse that were logged since the release.
 	Logs []LogGroup `json:"logs,omitempty"`
 	// Listening are the addresses on which anything in the world took TCP

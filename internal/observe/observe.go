@@ -252,6 +252,7 @@ func (o *Watch) Processes() []model.Process {
 		}
 		out = append(out, *p)
 	}
+	o.titles(out)
 	return out
 }
 

@@ -21,6 +21,8 @@ type DataInput struct {
 	Configs []string
 	// Given wins over everything found.
 	Given []string
+	// Known are directories of data whatever else is found.
+	Known []string
 }
 
 // broad are directories that many programs share. A world never gets a copy of
@@ -48,6 +50,14 @@ func isBroad(dir string) bool {
 func DataDirs(in DataInput) []string {
 	if len(in.Given) > 0 {
 		return Tidy(in.Given)
+	}
+	if known := slices.DeleteFunc(slices.Clone(in.Known), isBroad); len(known) > 0 {
+		in.Known = nil
+		in.Written = slices.DeleteFunc(slices.Clone(in.Written), func(file string) bool {
+			return slices.ContainsFunc(known, func(dir string) bool { return within(file, dir) })
+		})
+		in.Others = append(slices.Clone(in.Others), known...)
+		return Tidy(append(known, DataDirs(in)...))
 	}
 	if in.Cwd != "" {
 		in.Cwd = path.Clean(in.Cwd)

@@ -163,3 +163,22 @@ func FuzzDataDirs(f *testing.F) {
 		}
 	})
 }
+
+// TestKnownDataDirs: what is known of the system comes first, and what is open
+// beside it is found as ever.
+func TestKnownDataDirs(t *testing.T) {
+	for _, c := range []struct {
+		in   DataInput
+		want []string
+	}{
+		{DataInput{Known: []string{"/d/n1"}}, []string{"/d/n1"}},
+		{DataInput{Known: []string{"/d/n1"}, Written: []string{"/d/n1/js/meta/1.blk", "/logs/n1.log"}}, []string{"/d/n1", "/logs"}},
+		{DataInput{Known: []string{"/d/n1"}, Written: []string{"/d/n1.log"}, Others: []string{"/d/n2.log"}}, []string{"/d/n1", "/d/n1.log"}},
+		{DataInput{Known: []string{"/var/lib"}, Written: []string{"/d/n1/x", "/d/n1/y"}}, []string{"/d/n1"}},
+		{DataInput{Known: []string{"/d/n1"}, Given: []string{"/e"}}, []string{"/e"}},
+	} {
+		if got := DataDirs(c.in); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: got %q, want %q", c.in, got, c.want)
+		}
+	}
+}

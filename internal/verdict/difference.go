@@ -19,6 +19,9 @@ func differences(o model.Observation) []model.Difference {
 		if want.Preserve {
 			rows = append(rows, preserved(t, probe(o.Control, t.Name)))
 		}
+		if want.NotLess {
+			rows = append(rows, numberRows(t, probe(o.Control, t.Name))...)
+		}
 	}
 	count := func(what string, of func(model.World) int) {
 		rows = append(rows, model.Difference{What: what, Trial: strconv.Itoa(of(o.Trial)), Control: strconv.Itoa(of(o.Control))})
@@ -33,7 +36,7 @@ func differences(o model.Observation) []model.Difference {
 	if len(o.Trial.Attempts)+len(o.Control.Attempts) > 0 {
 		count("attempts to leave the world", func(w model.World) int { return len(folded(w)) })
 	}
-	return rows
+	return append(rows, storeDifferences(o)...)
 }
 
 func beforeAfter(want model.Probe, p model.ProbeResult) string {

@@ -27,8 +27,9 @@ func effects(o model.Observation) []model.Effect {
 	}
 	background := changeSet(o.Control.Files)
 	for _, f := range o.Trial.Files {
-		if !background[change{f.Sign, f.Path}] {
-			list = append(list, model.Effect{Sign: f.Sign, Kind: "file", Object: f.Path, Member: f.Member, Detail: sizes(f)})
+		lost, too := background[change{f.Sign, f.Path}]
+		if !too || f.Lost > lost {
+			list = append(list, model.Effect{Sign: f.Sign, Kind: "file", Object: f.Path, Member: f.Member, Detail: detail(f)})
 		}
 	}
 	return append(list, attemptEffects(o)...)
@@ -46,12 +47,21 @@ func processEffect(sign string, p model.Process, state string) model.Effect {
 // log that grows in both does so by chance at a different pace.
 type change struct{ sign, path string }
 
-func changeSet(files []model.FileChange) map[change]bool {
-	set := make(map[change]bool, len(files))
+// changeSet has the records that each change lost.
+func changeSet(files []model.FileChange) map[change]int64 {
+	set := make(map[change]int64, len(files))
 	for _, f := range files {
-		set[change{f.Sign, f.Path}] = true
+		set[change{f.Sign, f.Path}] = f.Lost
 	}
 	return set
+}
+
+// detail is what became of what a file holds, or of its size.
+func detail(f model.FileChange) string {
+	if f.Meaning != "" {
+		return sizes(f) + "; " + f.Meaning
+	}
+	return sizes(f)
 }
 
 func sizes(f model.FileChange) string {

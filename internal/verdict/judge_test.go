@@ -49,6 +49,13 @@ func healthy(edits ...edit) model.Observation {
 	return o
 }
 
+// titled makes the second member one that wrote a title over its arguments.
+func titled(o *model.Observation) {
+	for _, w := range []*model.World{&o.Trial, &o.Control} {
+		w.Processes[1].Args = []string{"/usr/bin/redis-server 127.0.0.1:7001   "}
+	}
+}
+
 func trialProcess(p model.Process) edit {
 	return func(o *model.Observation) { o.Trial.Processes = append(o.Trial.Processes, p) }
 }
@@ -143,6 +150,8 @@ var judgements = []struct {
 	{"member unknown to control", []edit{trial(ends(1, exit(1, 1))), control(func(w *model.World) { w.Processes = w.Processes[:1] })}, model.Fail, "error member-lost", ""},
 	{"member restarted", []edit{trial(ends(1, signal("SIGTERM", 1))), trialProcess(model.Process{PID: 970, Member: "etcd2", Started: 2})}, model.Pass, "info member-replaced", ""},
 	{"member restarted by its arguments", []edit{trial(ends(1, exit(0, 1))), trialProcess(model.Process{PID: 970, Args: []string{"etcd", "--name", "etcd2"}, Started: 2})}, model.Pass, "info member-replaced", ""},
+	{"member restarted by its title", []edit{titled, trial(ends(1, exit(0, 1))), trialProcess(model.Process{PID: 970, Args: []string{"/usr/bin/redis-server", "r.conf"}, Title: "redis-server 127.0.0.1:7001", Started: 2})}, model.Pass, "info member-replaced", ""},
+	{"another restarted by its title", []edit{titled, trial(ends(1, signal("SIGKILL", 1))), trialProcess(model.Process{PID: 970, Args: []string{"/usr/bin/redis-server", "r.conf"}, Title: "redis-server 127.0.0.1:7002", Started: 2})}, model.Fail, "error member-lost", ""},
 	{"member restarted in vain", []edit{trial(ends(1, signal("SIGTERM", 1))), trialProcess(model.Process{PID: 970, Member: "etcd2", Started: 2, Exit: exit(1, 3)})}, model.Fail, "error member-lost,error new-member-lost", ""},
 	{"member panics, is restarted", []edit{trial(ends(1, exit(0, 1), "panic: tocommit(9)")), trialProcess(model.Process{PID: 970, Member: "etcd2", Started: 2})}, model.Fail, "error member-lost", ""},
 	{"child exits 0", []edit{trialProcess(model.Process{PID: 13, Parent: 11, Member: "etcd1", Phantom: true, Exit: exit(0, 1)}), controlProcess(model.Process{PID: 13, Phantom: true})}, model.Pass, "warning child-ended", ""},

@@ -2,7 +2,9 @@ package verdict
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/pilotexec/pilot/internal/model"
 )
@@ -105,9 +107,27 @@ func replacement(o model.Observation, p model.Process) *model.Process {
 		if r.Phantom || r.Exit != nil || r.Started <= p.Started {
 			continue
 		}
-		if p.Member != "" && r.Member == p.Member && server(o.Spec, r) || len(p.Args) > 0 && slices.Equal(r.Args, p.Args) {
+		if p.Member != "" && r.Member == p.Member && server(o.Spec, r) || sameCommand(p, r) {
 			return &o.Trial.Processes[i]
 		}
 	}
 	return nil
+}
+
+// sameCommand reports whether r was started as p was, or calls itself by the same
+// title, as Redis does by its address.
+func sameCommand(p, r model.Process) bool {
+	if len(p.Args) == 0 {
+		return false
+	}
+	return slices.Equal(r.Args, p.Args) || r.Title != "" && sameTitle(r.Title, strings.TrimSpace(strings.Join(p.Args, " ")))
+}
+
+// sameTitle compares titles without the directory of the program.
+func sameTitle(a, b string) bool {
+	program := func(title string) string {
+		first, rest, _ := strings.Cut(title, " ")
+		return filepath.Base(first) + " " + rest
+	}
+	return program(a) == program(b)
 }

@@ -13,6 +13,9 @@ func judgeOutput(want model.Probe, t, c model.ProbeResult) (found []model.Findin
 	if want.Preserve {
 		found = append(found, judgePreserved(t, c)...)
 	}
+	if want.NotLess {
+		found = append(found, judgeNumbers(t, c)...)
+	}
 	if want.SameAsControl && t.After.Err == "" && c.After.Err == "" {
 		found = append(found, judgeSame(t, c)...)
 	}

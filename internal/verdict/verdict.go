@@ -19,17 +19,18 @@ import (
 // rules is everything that is judged. Among findings of one severity the order
 // here is the order in the report: what died comes before what followed of it.
 var rules = []func(model.Observation) []model.Finding{
-	endedEarly, // ended.go
-	phantoms,   // phantom.go
-	started,    // started.go
-	fared,      // vitals.go
-	blocked,    // blocked.go
-	logged,     // logged.go
-	repeated,   // retry.go
-	action,     // action.go
-	probes,     // probe.go
-	watched,    // watched.go
-	incomplete, // watched.go
+	endedEarly,  // ended.go
+	phantoms,    // phantom.go
+	started,     // started.go
+	fared,       // vitals.go
+	blocked,     // blocked.go
+	logged,      // logged.go
+	repeated,    // retry.go
+	action,      // action.go
+	probes,      // probe.go
+	recordsLost, // records.go
+	watched,     // watched.go
+	incomplete,  // watched.go
 }
 
 // Judge concludes o. No slice of the result is nil.
