@@ -33,6 +33,7 @@ var layers = map[string]layer{
 	"cut":      decisions,
 	"filter":   decisions,
 	"loglines": decisions,
+	"mask":     decisions,
 	"plan":     decisions,
 	"verdict":  decisions,
 
@@ -69,6 +70,7 @@ var layers = map[string]layer{
 
 	"cli":         faces,
 	"demo":        faces,
+	"page":        faces,
 	"report":      faces,
 	"testcluster": faces,
 	"web":         faces,
@@ -96,6 +98,7 @@ var sideways = map[[2]string]string{
 	{"supervise", "unwind"}: "what was tried comes with its call stack",
 	{"observe", "spawn"}:    "what is observed is a world",
 	{"cli", "report"}:       "commands print reports",
+	{"cli", "page"}:         "and write them as HTML",
 	{"demo", "testcluster"}: "the demo's production is a test cluster",
 }
 
@@ -120,4 +123,4 @@ var restricted = map[string][]string{
 }
 
 // portable are the packages that build on any system.
-var portable = []string{"cli", "report", "verdict", "config", "registry", "model", "plan", "causal", "nearest", "peer"}
+var portable = []string{"cli", "report", "verdict", "config", "registry", "model", "plan", "causal", "nearest", "peer", "mask", "page"}
