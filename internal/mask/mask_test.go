@@ -66,6 +66,8 @@ func TestText(t *testing.T) {
 		{"certificate", "-----BEGIN CERTIFICATE-----\nMII", "-----BEGIN CERTIFICATE-----\nMII"},
 		// What is none.
 		{"path", "--key-file=/etc/k.pem --trusted-ca-file=x --tls-key k", "--key-file=/etc/k.pem --trusted-ca-file=x --tls-key k"},
+		{"an error about a quoted path", `exec "/etc/passwd": permission denied`, `exec "/etc/passwd": permission denied`},
+		{"an error about a path", "open /etc/passwd: permission denied, /run/secrets/token: gone", "open /etc/passwd: permission denied, /run/secrets/token: gone"},
 		{"password file", "PASSWORD_FILE=/run/secrets/p", "PASSWORD_FILE=/run/secrets/p"},
 		{"key of a map", `key=/a/b {"key":"x"} keyspace=y`, `key=/a/b {"key":"x"} keyspace=y`},
 		{"panic", "panic: tocommit(608) is out of range [lastIndex(0)]", "panic: tocommit(608) is out of range [lastIndex(0)]"},

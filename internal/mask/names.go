@@ -26,13 +26,13 @@ func pairs(s string) string {
 		for end < len(s) && ofName(s[end]) {
 			end++
 		}
-		name := s[i:end]
+		name, path := s[i:end], i > 0 && s[i-1] == '/'
 		i = end
 		if !hinted(name) || !secret(name) {
 			continue
 		}
 		m := follows.FindStringSubmatchIndex(s[end:])
-		if m == nil || !tells(name, s[end:end+m[3]], s[end+m[4]:end+m[5]]) {
+		if m == nil || !tells(name, path, s[end:end+m[3]], s[end+m[4]:end+m[5]]) {
 			continue
 		}
 		b.WriteString(s[done : end+m[4]])
@@ -63,10 +63,10 @@ func hinted(name string) bool {
 }
 
 // tells reports whether what follows name is its value, and not the next word
-// of a sentence or another flag.
-func tells(name, between, value string) bool {
-	if strings.TrimSpace(between) != "" {
-		return true
+// of a sentence, another flag, or what is said of a path that ends so.
+func tells(name string, path bool, between, value string) bool {
+	if between = strings.TrimSpace(between); between != "" {
+		return !path || strings.Contains(between, "=")
 	}
 	return strings.HasPrefix(name, "-") && !strings.HasPrefix(value, "-")
 }
