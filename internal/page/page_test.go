@@ -46,7 +46,7 @@ func sample(t testing.TB, name string) *model.Report {
 // TestGolden holds whole pages, but for the style and the script, which have
 // files of their own.
 func TestGolden(t *testing.T) {
-	for _, name := range []string{"fail", "bare"} {
+	for _, name := range []string{"fail", "bare", "story"} {
 		got := strings.ReplaceAll(render(t, Page{Report: sample(t, name)}), "&#43;", "+")
 		for _, part := range []struct{ is, shown string }{{style, "STYLE"}, {script, "SCRIPT"}, {hash(style), "HASH"}, {hash(script), "HASH"}} {
 			if !strings.Contains(got, part.is) {

@@ -23,6 +23,8 @@ const (
 	axisHeight  = 28.0
 	// crowded is how near two marks of a kind may be and still be told apart.
 	crowded = 3.0
+	// spreadBy is how far marks that overlap are moved.
+	spreadBy = 7.0
 	// mostBars bounds the bars of one lane.
 	mostBars = 400
 )
@@ -153,7 +155,7 @@ func (l *lane) place(y float64) {
 		l.Bars[i].LabelY = l.Text
 	}
 	for i := range l.Marks {
-		l.Marks[i].Y = round(l.Mid)
+		l.Marks[i].Y = round(l.Marks[i].Y + l.Mid)
 	}
 }
 
@@ -178,6 +180,7 @@ func lanes(spec model.Spec, w model.World, s scale) []lane {
 			list[i].Empty = ""
 		}
 		list[i].Marks = thinned(list[i].Marks)
+		spread(list[i].Marks)
 	}
 	return list
 }
@@ -350,6 +353,20 @@ func logMarks(w model.World, s scale, member string) (out []mark) {
 		}
 	}
 	return out
+}
+
+// spread moves marks that overlap up and down, so that each can be seen.
+func spread(marks []mark) {
+	up := -spreadBy
+	for i := 1; i < len(marks); i++ {
+		if marks[i].X-marks[i-1].X > 2*spreadBy {
+			continue
+		}
+		if marks[i-1].Y == 0 {
+			marks[i-1].Y, up = up, -up
+		}
+		marks[i].Y, up = up, -up
+	}
 }
 
 // thinned drops marks that would lie on one of their kind.
