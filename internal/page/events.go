@@ -47,13 +47,17 @@ func eventWorlds(r *model.Report) (out []eventWorld) {
 
 func newEventWorld(w model.World) eventWorld {
 	shown := w.Events[:min(len(w.Events), mostEvents)]
-	f := forest{world: w, events: map[int][]eventRow{}, seen: map[int]bool{}}
+	f := forest{processes: map[int]model.Process{}, children: map[int][]int{}, events: map[int][]eventRow{}, seen: map[int]bool{}}
+	for _, p := range w.Processes {
+		f.processes[p.PID] = p
+		f.children[p.Parent] = append(f.children[p.Parent], p.PID)
+	}
 	for _, e := range shown {
 		f.events[e.PID] = append(f.events[e.PID], eventRow{Event: e, Text: eventText(e), Class: eventClass(e)})
 	}
 	out := eventWorld{World: w.Name, Shown: len(shown), More: len(w.Events) - len(shown)}
 	for _, p := range w.Processes {
-		if !f.known(p.Parent) {
+		if _, known := f.processes[p.Parent]; !known {
 			out.Roots = append(out.Roots, f.grow(p.PID)...)
 		}
 	}
@@ -74,13 +78,10 @@ func newEventWorld(w model.World) eventWorld {
 }
 
 type forest struct {
-	world  model.World
-	events map[int][]eventRow
-	seen   map[int]bool
-}
-
-func (f forest) known(pid int) bool {
-	return slices.ContainsFunc(f.world.Processes, func(p model.Process) bool { return p.PID == pid })
+	processes map[int]model.Process
+	children  map[int][]int
+	events    map[int][]eventRow
+	seen      map[int]bool
 }
 
 // grow is the branch of pid, and nothing when it is empty or has been shown.
@@ -90,10 +91,8 @@ func (f forest) grow(pid int) []branch {
 	}
 	f.seen[pid] = true
 	b := branch{PID: pid, Name: f.name(pid), Events: f.events[pid], Total: len(f.events[pid])}
-	for _, p := range f.world.Processes {
-		if p.Parent == pid && p.PID != pid {
-			b.Children = append(b.Children, f.grow(p.PID)...)
-		}
+	for _, child := range f.children[pid] {
+		b.Children = append(b.Children, f.grow(child)...)
 	}
 	for _, c := range b.Children {
 		b.Total += c.Total
@@ -105,10 +104,8 @@ func (f forest) grow(pid int) []branch {
 }
 
 func (f forest) name(pid int) string {
-	for _, p := range f.world.Processes {
-		if p.PID == pid {
-			return cmp.Or(strings.Trim(p.Member+" "+command(p.Args), " "), fmt.Sprintf("pid %d", pid))
-		}
+	if p, known := f.processes[pid]; known {
+		return cmp.Or(strings.Trim(p.Member+" "+command(p.Args), " "), "a process")
 	}
 	for _, e := range f.events[pid] {
 		return cmp.Or(e.Member, "a process that was not listed")

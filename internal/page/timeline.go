@@ -22,9 +22,8 @@ const (
 	headHeight  = 34.0
 	axisHeight  = 28.0
 	// crowded is how near two marks of a kind may be and still be told apart.
-	crowded = 3.0
-	// spreadBy is how far marks that overlap are moved.
-	spreadBy = 7.0
+	crowded   = 3.0
+	markWidth = 14.0
 	// mostBars bounds the bars of one lane.
 	mostBars = 400
 )
@@ -357,15 +356,22 @@ func logMarks(w model.World, s scale, member string) (out []mark) {
 
 // spread moves marks that overlap up and down, so that each can be seen.
 func spread(marks []mark) {
-	up := -spreadBy
-	for i := 1; i < len(marks); i++ {
-		if marks[i].X-marks[i-1].X > 2*spreadBy {
-			continue
+	for i := 0; i < len(marks); {
+		n := 1
+		for i+n < len(marks) && marks[i+n].X-marks[i+n-1].X < markWidth {
+			n++
 		}
-		if marks[i-1].Y == 0 {
-			marks[i-1].Y, up = up, -up
+		levels := []float64{0}
+		switch {
+		case n == 2:
+			levels = []float64{-7, 7}
+		case n > 2:
+			levels = []float64{-9.5, 0, 9.5}
 		}
-		marks[i].Y, up = up, -up
+		for k := range n {
+			marks[i+k].Y = levels[k%len(levels)]
+		}
+		i += n
 	}
 }
 
