@@ -181,6 +181,16 @@ func TestMaskedOutputIsNotJudged(t *testing.T) {
 	}
 }
 
+func TestWants(t *testing.T) {
+	s := model.Spec{Probes: []model.Probe{{Name: "p", Expect: "^ok$", Preserve: true, SameAsControl: true}, {Name: "q"}}}
+	if got := strings.Join(wants(s, "p"), "|"); got != "Its output must match ^ok$|Each line that it prints before the action must be printed after it.|Both worlds must print the same after the action." {
+		t.Errorf("got %s", got)
+	}
+	if got := wants(s, "q"); got != nil {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestWords(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{number(1234567), "1 234 567"}, {number(-1234), "-1 234"}, {number(12), "12"},

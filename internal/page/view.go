@@ -7,9 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pilotexec/pilot/internal/mask"
 	"github.com/pilotexec/pilot/internal/model"
-	"github.com/pilotexec/pilot/internal/verdict"
 )
 
 // mostEffects bounds the effects that are shown of one member. The files among
@@ -88,6 +86,7 @@ type difference struct {
 type checkPair struct {
 	Name    string
 	Command []string
+	Wants   []string // of its output
 	Worlds  []checkWorld
 }
 
@@ -299,42 +298,6 @@ func differences(list []model.Difference) (out []difference) {
 		out = append(out, difference{d, d.Trial != d.Control})
 	}
 	return out
-}
-
-func checks(r *model.Report) (out []checkPair) {
-	for _, p := range r.Trial.Probes {
-		pair := checkPair{Name: p.Name, Command: p.Command}
-		for _, w := range []model.World{r.Trial, r.Control} {
-			pair.Worlds = append(pair.Worlds, checkWorld{w.Name, results(r.Spec, w, p.Name)})
-		}
-		out = append(out, pair)
-	}
-	return out
-}
-
-func results(s model.Spec, w model.World, name string) []checkResult {
-	for _, p := range w.Probes {
-		if p.Name == name {
-			return []checkResult{result(s, name, "before", p.Before), result(s, name, "after", p.After)}
-		}
-	}
-	return nil
-}
-
-func result(s model.Spec, name, when string, r model.CommandResult) checkResult {
-	text, good := verdict.Outcome(s, name, r)
-	c := checkResult{When: when, Outcome: text, Class: "made", Took: span(r.Duration), Output: r.Output}
-	switch {
-	case good:
-	case r.OK() && strings.Contains(r.Output, mask.Mark):
-		c.Outcome, c.Class = "exit status 0", "plain" // what its output is compared with is masked
-	default:
-		c.Class = "failed"
-	}
-	if r.Err != "" {
-		c.Outcome += ": " + r.Err
-	}
-	return c
 }
 
 // files are the trial's changes, each with whether the control has it, too.
