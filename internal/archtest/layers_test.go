@@ -33,6 +33,7 @@ var layers = map[string]layer{
 	"cut":      decisions,
 	"filter":   decisions,
 	"loglines": decisions,
+	"mask":     decisions,
 	"plan":     decisions,
 	"preset":   decisions,
 	"records":  decisions,
@@ -73,6 +74,7 @@ var layers = map[string]layer{
 
 	"cli":         faces,
 	"demo":        faces,
+	"page":        faces,
 	"report":      faces,
 	"testcluster": faces,
 	"web":         faces,
@@ -100,6 +102,7 @@ var sideways = map[[2]string]string{
 	{"supervise", "unwind"}: "what was tried comes with its call stack",
 	{"observe", "spawn"}:    "what is observed is a world",
 	{"cli", "report"}:       "commands print reports",
+	{"cli", "page"}:         "and write them as HTML",
 	{"demo", "testcluster"}: "the demo's production is a test cluster",
 }
 
@@ -124,4 +127,4 @@ var restricted = map[string][]string{
 }
 
 // portable are the packages that build on any system.
-var portable = []string{"cli", "report", "verdict", "config", "registry", "model", "plan", "causal", "nearest", "peer", "records", "preset", "probe"}
+var portable = []string{"cli", "report", "verdict", "config", "registry", "model", "plan", "causal", "nearest", "peer", "mask", "page", "records", "preset", "probe"}

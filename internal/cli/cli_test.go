@@ -228,7 +228,7 @@ func TestRunRejects(t *testing.T) {
 		{"flag without value", "", "run --match", 64, "pilot: error: flag --match needs a value\n"},
 		{"bad pid", "", "run --pid 1,x -- true", 64, "pilot: error: --pid: \"x\" is not a process id\n"},
 		{"bad duration", "", "run --max-pause 5 -- true", 64, "pilot: error: --max-pause: \"5\" is not a duration such as 250ms, 5s or 2m\n"},
-		{"bad format", "", "run -o xml -- true", 64, "pilot: error: -o: \"xml\" is not text or json\n"},
+		{"bad format", "", "run -o xml -- true", 64, "pilot: error: -o: \"xml\" is not text, json or html\n"},
 		{"empty match", "", "run --match= -- true", 64, "pilot: error: --match: the value is empty\n"},
 		{"whose data", "", "run --match etcd --data /d -- true", 64, "pilot: error: --data: whose is /d?\npilot: hint: name the member: --data NAME=/d\n"},
 		{"data is root", "", "run --match etcd --data etcd1=/ -- true", 64, "is not a path that can be copied"},

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/mask"
 	"github.com/pilotexec/pilot/internal/model"
 )
 
@@ -62,6 +63,7 @@ func (a *app) doctor(ctx context.Context, t *target, f format, operands []string
 			status = ExitRefused
 		}
 	}
+	diagnoses = mask.Value(diagnoses)
 	if f == formatJSON {
 		return status, encode(a.Stdout, struct {
 			Version   int               `json:"version"`

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pilotexec/pilot/internal/mask"
 	"github.com/pilotexec/pilot/internal/model"
 )
 
@@ -51,7 +52,7 @@ func (a *app) fail(err error) int {
 // complain writes each line of err, and the hint unless it is empty.
 func (a *app) complain(err error, hint string) {
 	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintf(a.Stderr, "pilot: error: %s\n", strings.TrimRight(line, "\n"))
+		fmt.Fprintf(a.Stderr, "pilot: error: %s\n", mask.Text(strings.TrimRight(line, "\n")))
 	}
 	if hint != "" {
 		fmt.Fprintf(a.Stderr, "pilot: hint: %s\n", hint)
@@ -62,7 +63,7 @@ func (a *app) complain(err error, hint string) {
 func (a *app) refused(refusals []model.Refusal) {
 	var hints []string
 	for _, r := range refusals {
-		fmt.Fprintf(a.Stderr, "pilot: error: %s\n", r)
+		fmt.Fprintf(a.Stderr, "pilot: error: %s\n", mask.Text(r.String()))
 		if r.Hint != "" && !slices.Contains(hints, r.Hint) {
 			hints = append(hints, r.Hint)
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/mask"
 	"github.com/pilotexec/pilot/internal/model"
 )
 
@@ -17,7 +18,7 @@ type progress struct {
 
 func (p progress) printf(format string, args ...any) {
 	if !p.quiet {
-		fmt.Fprintf(p.w, "pilot: "+format+"\n", args...)
+		fmt.Fprintf(p.w, "pilot: %s\n", mask.Text(fmt.Sprintf(format, args...)))
 	}
 }
 
@@ -38,7 +39,7 @@ func (p progress) announce(spec model.Spec) {
 	if len(down) > 0 {
 		p.printf("down: %s", strings.Join(down, ", "))
 	}
-	p.printf("will try in the fork: %s", strings.Join(spec.Action, " "))
+	p.printf("will try in the fork: %s", strings.Join(mask.Args(spec.Action), " "))
 }
 
 func (p progress) phase(phase, text string) {

@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/mask"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/registry"
 )
@@ -37,6 +38,7 @@ func (a *app) ps(f format) error {
 	if err != nil {
 		return err
 	}
+	entries = mask.Value(entries)
 	if f == formatJSON {
 		return encode(a.Stdout, struct {
 			Version int              `json:"version"`

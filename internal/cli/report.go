@@ -5,21 +5,23 @@ import (
 	"flag"
 	"fmt"
 
+	"github.com/pilotexec/pilot/internal/mask"
 	"github.com/pilotexec/pilot/internal/model"
 )
 
 var reportCommand = command{
-	name: "report", args: "[-o text|json] [RUN]", operand: "run",
+	name: "report", args: "[-o text|json|html] [--html FILE] [RUN]", operand: "run",
 	short: "read a finished run again, by default the latest",
 	long: `RUN is an id of pilot ps, the start of one, or "latest". The exit status is 0
-when the report could be shown, whatever the verdict.`,
+when the report could be shown, whatever the verdict. With --html and without
+-o nothing is written to stdout.`,
 	setup: func(a *app, fs *flag.FlagSet) action {
-		f := formatFlags(fs)
-		return func(_ context.Context, operands []string) (int, error) { return a.report(*f, operands) }
+		d := displayFlags(fs)
+		return func(_ context.Context, operands []string) (int, error) { return a.report(*d, operands) }
 	},
 }
 
-func (a *app) report(f format, operands []string) (int, error) {
+func (a *app) report(d display, operands []string) (int, error) {
 	name := "latest"
 	switch len(operands) {
 	case 0:
@@ -36,5 +38,11 @@ func (a *app) report(f format, operands []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return ExitPass, a.show(r, f)
+	if d.html != "" && d.format == "" {
+		if !d.unmask {
+			r = mask.Report(r)
+		}
+		return ExitPass, a.writePage(r, d)
+	}
+	return ExitPass, a.show(r, d)
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/pilotexec/pilot/internal/config"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/registry"
-	"github.com/pilotexec/pilot/internal/report"
 )
 
 var runCommand = command{
@@ -31,7 +30,7 @@ Examples:
   pilot run --match etcd --check 'etcdctl endpoint health' -- etcdctl member remove 8e9e05c5
   pilot run -f pilot.yaml --json -- sh -c 'systemctl restart etcd3'`,
 	setup: func(a *app, flags *flag.FlagSet) action {
-		o := &runOptions{target: targetFlags(flags), format: formatFlags(flags)}
+		o := &runOptions{target: targetFlags(flags), display: displayFlags(flags)}
 		flags.Var(&o.checks, "check", "shell `command` that succeeds when the cluster is healthy; repeatable")
 		flags.Var(&o.preserve, "preserve", "shell `command` that must go on to print each line it prints before CMD; repeatable")
 		flags.Var(&o.egress, "egress", "`peer=policy` of what is outside: deny, allow-read, stub, refuse-run; repeatable")
@@ -47,7 +46,7 @@ type runOptions struct {
 	target           *target
 	checks, preserve texts
 	egress           rules
-	format           *format
+	display          *display
 	quiet, collapse  bool
 }
 
@@ -84,7 +83,7 @@ func (a *app) run(ctx context.Context, o *runOptions, operands []string) (int, e
 	}
 	// A verdict that cannot be stored is still worth showing.
 	stored := record.Finish(r)
-	if err := errors.Join(a.show(r, *o.format), stored); err != nil {
+	if err := errors.Join(a.show(r, *o.display), stored); err != nil {
 		return 0, err
 	}
 	p.released(r)
@@ -184,14 +183,6 @@ func lookup(command []string) ([]string, error) {
 		misuse.Hint = "for shell syntax: pilot run -- sh -c '...'"
 	}
 	return nil, misuse
-}
-
-// show writes r to stdout.
-func (a *app) show(r *model.Report, f format) error {
-	if f == formatJSON {
-		return report.JSON(a.Stdout, r)
-	}
-	return report.Text(a.Stdout, r, a.color())
 }
 
 // color reports whether stdout takes colours, see https://no-color.org.
