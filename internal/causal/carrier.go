@@ -1,0 +1,301 @@
+package causal
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/model"
+)
+
+// near is how long after a task took something up another task of the process
+// may begin with its part of it. Handing over takes microseconds, and a traced
+// process some times that; queues take longer.
+const near = 50 * time.Millisecond
+
+// pause is how long a task does nothing when it has ended one piece of work. A
+// traced system call takes some tens of microseconds.
+const pause = 2 * time.Millisecond
+
+// A carrierKey names what goes from one thing to the next: a task, or a thread
+// where tasks are not known.
+type carrierKey struct {
+	pid, tid int
+	task     string
+}
+
+func keyOf(e *model.Event) carrierKey {
+	if e.Task != "" {
+		return carrierKey{pid: e.PID, task: e.Task}
+	}
+	return carrierKey{pid: e.PID, tid: e.TID}
+}
+
+// A served is what is known of a carrier from all of its events.
+type served struct {
+	conn string
+	many bool // it takes requests from several connections: an event loop
+}
+
+func servedBy(w *model.World, s sides) map[carrierKey]*served {
+	all := map[carrierKey]*served{}
+	for i := range w.Events {
+		e := &w.Events[i]
+		if e.Kind != model.EventReceive || e.Conn == "" {
+			continue
+		}
+		if client, known := s.client(e); known && client {
+			continue // answers
+		}
+		k := keyOf(e)
+		switch sv := all[k]; {
+		case sv == nil:
+			all[k] = &served{conn: e.Conn}
+		case sv.conn != e.Conn:
+			sv.many = true
+		}
+	}
+	return all
+}
+
+// A state is what a carrier is at.
+type state struct {
+	cur link
+	// own is set when the carrier itself took cur up, or was made for it. Its
+	// events then come of nothing else, until it has answered and paused.
+	own      bool
+	answered bool
+}
+
+// A carrier is a task or a thread.
+type carrier struct {
+	state
+	base link // what it comes of when it is at nothing
+	many bool
+	// last is when it had done its latest event.
+	last time.Duration
+	seen bool
+	// hired is a thread that was started for a request. Its first work is what it
+	// was started for; fresh is set before that, even if it sleeps.
+	hired, fresh bool
+	// reading is the connection that its latest event read a request from, and
+	// asker what the request was sent in.
+	reading string
+	asker   int
+	// taken are the requests that it read, and made the nodes of tasks that it
+	// started, by place.
+	taken []int
+	made  map[string][]int
+	// guessed are nodes since its pause that it may have got from any task.
+	guessed []int
+}
+
+// carrier returns that of event i.
+func (b *builder) carrier(p *process, i int) *carrier {
+	k := keyOf(&b.w.Events[i])
+	if k.task != "" {
+		p.tasks = true
+	}
+	c := b.carriers[k]
+	if c == nil {
+		c = &carrier{base: link{p.node, SameTask, Likely}}
+		c.cur = c.base
+		if sv := b.serving[k]; sv != nil {
+			c.many = sv.many
+		}
+		b.carriers[k] = c
+		b.made(c, i)
+	}
+	return c
+}
+
+// made finds what a task was made for: what its maker is at, if that is a
+// request. What does the usual is not made for one, and not what a task made
+// that accepts connections, but for the one that serves the connection: such a
+// task often is the main one, which made the workers for all that will come.
+func (b *builder) made(c *carrier, i int) {
+	e := &b.w.Events[i]
+	if e.Task == "" || e.Maker == "" || b.usual[i] {
+		return
+	}
+	name, place := maker(e.Maker)
+	m := b.carriers[carrierKey{pid: e.PID, task: name}]
+	if m == nil || !m.own {
+		return
+	}
+	if at := &b.nodes[m.cur.node]; at.Kind == model.EventAccept && at.Conn != e.Conn {
+		return
+	}
+	task := &model.Event{At: e.At, PID: e.PID, TID: e.TID, Member: e.Member, Kind: KindTask, Object: e.Maker, Task: e.Task}
+	n := b.node(task, link{m.cur.node, Started, Likely})
+	c.base = link{n, SameTask, Certain}
+	c.state = state{cur: c.base, own: true}
+	if b.nodes[m.cur.node].Kind == model.EventReceive {
+		if m.made == nil {
+			m.made = map[string][]int{}
+		}
+		m.made[place] = append(m.made[place], n)
+	}
+}
+
+// late is how many of the last requests may have no task yet.
+const late = 2
+
+// align corrects what [builder.made] got wrong of tasks that slept before their
+// first event: their maker was at a later request by then. If it made as many at
+// a place as it read requests, it made one for each.
+func (b *builder) align() {
+	for _, c := range b.carriers {
+		for _, tasks := range c.made {
+			if tasks = b.byMaking(tasks); !oneEach(c.taken, tasks) {
+				continue
+			}
+			for k, n := range tasks {
+				b.move(n, link{c.taken[k], Started, Likely})
+			}
+		}
+	}
+}
+
+// maker splits "goroutine 7, main.serve" into the task and the place. It reads
+// Go's own "main.serve in goroutine 7" too.
+func maker(s string) (task, place string) {
+	const word = "goroutine "
+	if before, after, ok := strings.Cut(s, word); ok {
+		n := 0
+		for n < len(after) && '0' <= after[n] && after[n] <= '9' {
+			n++
+		}
+		place = strings.Trim(after[n:], " ,:")
+		if place == "" {
+			place = strings.TrimSuffix(strings.TrimPrefix(before, "created by "), " in ")
+		}
+		return word + after[:n], strings.TrimPrefix(place, "at ")
+	}
+	task, place, _ = strings.Cut(s, ",")
+	return task, strings.TrimSpace(place)
+}
+
+// number is that of a task such as "goroutine 12", 0 for others.
+func number(task string) int {
+	n, _ := strconv.Atoi(task[strings.LastIndexByte(task, ' ')+1:])
+	return n
+}
+
+// batch is how many numbers a processor of Go's scheduler takes for its next
+// goroutines (_GoidCacheBatch of runtime/runtime2.go): within a batch they are in
+// the order of their making. Batches begin with 16n+1, in some versions one later.
+const batch = 16
+
+// inOrder reports whether goroutine i was made before goroutine j.
+func inOrder(i, j int) bool {
+	return 0 < i && i < j && (i-1)/batch == (j-1)/batch && i%batch != 1
+}
+
+// byMaking sorts tasks, which are in the order of their first events, by when
+// they can have been made at the latest: before the first event of each that has
+// a higher number of the same batch. Those that sleep for as long wake in any
+// order.
+func (b *builder) byMaking(tasks []int) []int {
+	latest := map[int]int{}
+	for _, n := range tasks {
+		latest[n] = n
+		for _, m := range tasks {
+			if inOrder(number(b.nodes[n].Task), number(b.nodes[m].Task)) {
+				latest[n] = min(latest[n], m)
+			}
+		}
+	}
+	tasks = slices.Clone(tasks)
+	slices.SortStableFunc(tasks, func(n, m int) int {
+		return cmp.Or(latest[n]-latest[m], number(b.nodes[n].Task)-number(b.nodes[m].Task))
+	})
+	return tasks
+}
+
+// oneEach reports whether each request may have one of the tasks, in order.
+func oneEach(requests, tasks []int) bool {
+	if open := len(requests) - len(tasks); open < 0 || open > late {
+		return false
+	}
+	for k := range tasks {
+		if requests[k] > tasks[k] {
+			return false
+		}
+	}
+	return true
+}
+
+// note records that c is at its cur.
+func (p *process) note(c *carrier, at time.Duration) {
+	if p.recent[0].by != c {
+		p.recent[1] = p.recent[0]
+	}
+	p.recent[0] = activity{c.cur.node, c, int64(at)}
+}
+
+// other is the latest activity of another than c.
+func (p *process) other(c *carrier) activity {
+	for _, a := range p.recent {
+		if a.by != nil && a.by != c {
+			return a
+		}
+	}
+	return activity{node: none}
+}
+
+// context is what event i of c comes of, when nothing else tells.
+func (b *builder) context(p *process, c *carrier, i int) link {
+	e := &b.w.Events[i]
+	idle := !c.fresh && (!c.seen || e.At-c.last > c.patience())
+	usual := b.usual[i]
+	if c.own && (!c.answered || !idle) {
+		if usual && c.cur.conf != Certain {
+			return c.base // a timer of the event loop
+		}
+		return c.cur
+	}
+	if usual && (idle || c.cur.conf != Certain) {
+		return c.base
+	}
+	if idle && !c.own {
+		c.guessed = c.guessed[:0]
+		b.wake(p, c, e)
+	}
+	l := c.cur
+	if c.own && idle {
+		l.conf = Likely // after the answer, and a pause
+	}
+	return l
+}
+
+// patience is how long c may do nothing and go on with the same.
+func (c *carrier) patience() time.Duration {
+	if c.hired && c.cur.cause == Started {
+		return near
+	}
+	return pause
+}
+
+// wake looks for what c may have been woken by.
+func (b *builder) wake(p *process, c *carrier, e *model.Event) {
+	switch o := p.other(c); {
+	case o.node > c.cur.node && int64(e.At)-o.at <= int64(near):
+		c.state = state{cur: link{o.node, Time, Likely}}
+	case c.cur.cause == Time:
+		c.cur = c.base
+	}
+}
+
+// claim gives r, which c turns out to work on, what c did since its pause.
+func (b *builder) claim(c *carrier, r int) {
+	for _, n := range c.guessed {
+		if r < n {
+			b.move(n, link{r, SameTask, Likely})
+		}
+	}
+	c.guessed = c.guessed[:0]
+	c.state = state{cur: link{r, SameTask, Likely}}
+}

@@ -1,0 +1,175 @@
+//go:build linux
+
+package relay
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pilotexec/pilot/internal/causal"
+	"github.com/pilotexec/pilot/internal/model"
+)
+
+func TestMain(m *testing.M) {
+	Main()
+	os.Exit(m.Run())
+}
+
+// goal is the least precision and recall.
+const goal = 0.95
+
+func TestTreeAgreesWithTheTruth(t *testing.T) {
+	var sum Result
+	for _, style := range []string{Tasks, Threads, Loop} {
+		for name, clients := range map[string]int{"one by one": 1, "four at once": 4} {
+			t.Run(style+", "+name, func(t *testing.T) {
+				trial, facts := world(t, style, 80, clients, 0)
+				control, _ := world(t, style, 0, 0, trial.Lifetime)
+				res := Score(causal.Build(trial, control), facts)
+				t.Logf("%d events: %s", len(trial.Events), res)
+				if res.True < 1000 || res.Unseen > 0 {
+					t.Errorf("%d effects of the action, %d unseen", res.True, res.Unseen)
+				}
+				// Who woke whom is guessed, and differs from run to run.
+				if res.Precision() < goal-0.1 || res.Recall() < goal-0.1 {
+					t.Error("far from the goal")
+				}
+				sum.True, sum.Claimed, sum.Right = sum.True+res.True, sum.Claimed+res.Claimed, sum.Right+res.Right
+			})
+		}
+	}
+	t.Logf("all: %s", sum)
+	if sum.Precision() < goal || sum.Recall() < goal {
+		t.Errorf("the goal is %.2f", goal)
+	}
+}
+
+// TestScoreNotices shows Score trees that are wrong.
+func TestScoreNotices(t *testing.T) {
+	trial, facts := world(t, Tasks, 20, 1, 0)
+	if r := Score(causal.Build(&model.World{}, nil), slices.Clone(facts)); r.Recall() != 0 || r.Unseen != len(facts) {
+		t.Errorf("no tree: %s", r)
+	}
+	tree := causal.Build(trial, nil)
+	for i := range tree.Nodes {
+		n := &tree.Nodes[i]
+		n.Doer = causal.ByAction
+		if n.Kind == model.EventCreate {
+			n.Parent = 0
+		}
+	}
+	if r := Score(tree, slices.Clone(facts)); r.Precision() > 0.8 || r.Recall() > 0.9 {
+		t.Errorf("everything claimed: %s", r)
+	}
+}
+
+// world runs the relay for at least as long as told and returns what was
+// recorded. Without requests it is a control.
+func world(t *testing.T, style string, requests, clients int, least time.Duration) (*model.World, []Fact) {
+	t.Helper()
+	dir := t.TempDir()
+	zero := time.Now()
+	cfg := Config{Style: style, Dir: dir, Front: address0(t), Back: address0(t), Requests: requests, Clients: clients, Zero: zero.UnixNano()}
+	w := &model.World{Name: "control"}
+	for _, role := range []string{Back, Front} {
+		p := process(t, cfg, role)
+		w.Processes = append(w.Processes, model.Process{PID: p, Member: role, Phantom: true, Args: []string{role}})
+	}
+	if requests > 0 {
+		w.Name = "trial"
+		started := time.Since(zero)
+		pid := process(t, cfg, Client)
+		w.Action = &model.CommandResult{PID: pid}
+		w.Processes = append(w.Processes, model.Process{PID: pid, Cause: model.CauseAction, Args: []string{Client}, Started: started})
+	}
+	// Some of what was asked for is done later.
+	time.Sleep(max(300*time.Millisecond, least-time.Since(zero)))
+	facts := read[Fact](t, dir, "truth-*") // before the events: the servers go on
+	w.Lifetime = time.Since(zero)
+	w.Events = read[model.Event](t, dir, "events-*")
+	slices.SortStableFunc(w.Events, func(a, b model.Event) int { return cmp.Compare(a.At, b.At) })
+	return w, facts
+}
+
+// process starts a role. It returns when a server listens, or the client ended.
+func process(t *testing.T, cfg Config, role string) (pid int) {
+	t.Helper()
+	cfg.Role = role
+	arg, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
+	cmd.Args = []string{Name, string(arg)}
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if role == Client {
+		_, _ = io.Copy(io.Discard, out)
+		if err := cmd.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd.Process.Pid
+	}
+	in := bufio.NewReader(out)
+	if line, err := in.ReadString('\n'); err != nil {
+		t.Fatalf("%s said %q: %v", role, line, err)
+	}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		_, _ = io.Copy(io.Discard, in)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-drained
+		_ = cmd.Wait()
+	})
+	return cmd.Process.Pid
+}
+
+func address0(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// read reads what is complete of the files of a world.
+func read[T any](t *testing.T, dir, pattern string) (all []T) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no %s: %v", pattern, err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := lines[T](bytes.NewReader(text[:bytes.LastIndexByte(text, '\n')+1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, list...)
+	}
+	return all
+}
