@@ -100,7 +100,7 @@ func (b *builder) carrier(p *process, i int) *carrier {
 	}
 	c := b.carriers[k]
 	if c == nil {
-		c = &carrier{base: link{p.node, SameTask, Likely}}
+		c = &carrier{base: p.base()}
 		c.cur = c.base
 		if sv := b.serving[k]; sv != nil {
 			c.many = sv.many
@@ -188,6 +188,17 @@ func number(task string) int {
 // goroutines (_GoidCacheBatch of runtime/runtime2.go): within a batch they are in
 // the order of their making. Batches begin with 16n+1, in some versions one later.
 const batch = 16
+
+// base is what the tasks of p come of that are at nothing else. All that a process
+// does that was started in the world comes of its start; a phantom had its own
+// work before.
+func (p *process) base() link {
+	l := link{p.node, SameTask, Likely}
+	if p.info != nil && !p.info.Phantom {
+		l.conf = Certain
+	}
+	return l
+}
 
 // inOrder reports whether goroutine i was made before goroutine j.
 func inOrder(i, j int) bool {

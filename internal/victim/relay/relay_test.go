@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -33,8 +34,10 @@ func TestTreeAgreesWithTheTruth(t *testing.T) {
 	for _, style := range []string{Tasks, Threads, Loop} {
 		for name, clients := range map[string]int{"one by one": 1, "four at once": 4} {
 			t.Run(style+", "+name, func(t *testing.T) {
-				trial, facts := world(t, style, 80, clients, 0)
-				control, _ := world(t, style, 0, 0, trial.Lifetime)
+				cfg := Config{Style: style, Front: freeAddress(t), Back: freeAddress(t), Requests: 80, Clients: clients}
+				trial, facts := world(t, cfg, 0)
+				cfg.Requests = 0
+				control, _ := world(t, cfg, trial.Lifetime)
 				res := Score(causal.Build(trial, control), facts)
 				t.Logf("%d events: %s", len(trial.Events), res)
 				if res.True < 1000 || res.Unseen > 0 {
@@ -56,7 +59,7 @@ func TestTreeAgreesWithTheTruth(t *testing.T) {
 
 // TestScoreNotices shows Score trees that are wrong.
 func TestScoreNotices(t *testing.T) {
-	trial, facts := world(t, Tasks, 20, 1, 0)
+	trial, facts := world(t, Config{Style: Tasks, Front: freeAddress(t), Back: freeAddress(t), Requests: 20, Clients: 1}, 0)
 	if r := Score(causal.Build(&model.World{}, nil), slices.Clone(facts)); r.Recall() != 0 || r.Unseen != len(facts) {
 		t.Errorf("no tree: %s", r)
 	}
@@ -75,20 +78,21 @@ func TestScoreNotices(t *testing.T) {
 
 // world runs the relay for at least as long as told and returns what was
 // recorded. Without requests it is a control.
-func world(t *testing.T, style string, requests, clients int, least time.Duration) (*model.World, []Fact) {
+func world(t *testing.T, cfg Config, least time.Duration) (*model.World, []Fact) {
 	t.Helper()
 	dir := t.TempDir()
 	zero := time.Now()
-	cfg := Config{Style: style, Dir: dir, Front: address0(t), Back: address0(t), Requests: requests, Clients: clients, Zero: zero.UnixNano()}
+	cfg.Dir, cfg.Zero = dir, zero.UnixNano()
 	w := &model.World{Name: "control"}
 	for _, role := range []string{Back, Front} {
-		p := process(t, cfg, role)
-		w.Processes = append(w.Processes, model.Process{PID: p, Member: role, Phantom: true, Args: []string{role}})
+		pid, stop := process(t, cfg, role)
+		defer stop()
+		w.Processes = append(w.Processes, model.Process{PID: pid, Member: role, Phantom: true, Args: []string{role}})
 	}
-	if requests > 0 {
+	if cfg.Requests > 0 {
 		w.Name = "trial"
 		started := time.Since(zero)
-		pid := process(t, cfg, Client)
+		pid, _ := process(t, cfg, Client)
 		w.Action = &model.CommandResult{PID: pid}
 		w.Processes = append(w.Processes, model.Process{PID: pid, Cause: model.CauseAction, Args: []string{Client}, Started: started})
 	}
@@ -102,7 +106,8 @@ func world(t *testing.T, style string, requests, clients int, least time.Duratio
 }
 
 // process starts a role. It returns when a server listens, or the client ended.
-func process(t *testing.T, cfg Config, role string) (pid int) {
+// The caller stops it.
+func process(t *testing.T, cfg Config, role string) (pid int, stop func()) {
 	t.Helper()
 	cfg.Role = role
 	arg, err := json.Marshal(cfg)
@@ -124,26 +129,27 @@ func process(t *testing.T, cfg Config, role string) (pid int) {
 		if err := cmd.Wait(); err != nil {
 			t.Fatal(err)
 		}
-		return cmd.Process.Pid
+		return cmd.Process.Pid, nil
 	}
 	in := bufio.NewReader(out)
 	if line, err := in.ReadString('\n'); err != nil {
-		t.Fatalf("%s said %q: %v", role, line, err)
+		_ = cmd.Process.Kill()
+		t.Fatalf("%s said %q: %v", role, line, errors.Join(err, cmd.Wait()))
 	}
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
 		_, _ = io.Copy(io.Discard, in)
 	}()
-	t.Cleanup(func() {
+	return cmd.Process.Pid, func() {
 		_ = cmd.Process.Kill()
 		<-drained
 		_ = cmd.Wait()
-	})
-	return cmd.Process.Pid
+	}
 }
 
-func address0(t *testing.T) string {
+// freeAddress is one that a server can listen on.
+func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
