@@ -167,12 +167,14 @@ func (b *builder) silent() {
 
 // finish numbers nodes and tells by whose doing they are.
 func (b *builder) finish() *Tree {
-	t := &Tree{World: b.w.Name, Nodes: b.nodes}
+	t := &Tree{World: b.w.Name, Nodes: b.nodes, Roots: []int{}}
+	fails := failures{}
 	for i := range t.Nodes {
 		n := &t.Nodes[i]
 		n.ID = i + 1
 		n.Process = b.name(n.PID)
 		n.What = what(n.Event)
+		n.Failed = fails.failed(n.Event)
 		if n.Parent == 0 {
 			n.Doer = b.doer(n.PID)
 			t.Roots = append(t.Roots, n.ID)

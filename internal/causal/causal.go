@@ -15,6 +15,7 @@
 package causal
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/model"
@@ -65,6 +66,9 @@ type Node struct {
 	Doer string `json:"doer"`
 	// Background is set for what the control world does as often.
 	Background bool `json:"background,omitempty"`
+	// Failed is set for errors, exits that are not 0, what was blocked, and lines
+	// of logs that tell of errors.
+	Failed bool `json:"failed,omitempty"`
 	// Process is the name of the process, and What the event in words.
 	Process string `json:"process,omitempty"`
 	What    string `json:"what"`
@@ -85,8 +89,17 @@ type Tree struct {
 	Nodes []Node `json:"nodes"`
 }
 
-// Node returns the node with an id of this tree.
-func (t *Tree) Node(id int) *Node { return &t.Nodes[id-1] }
+// Node returns the node with an id of this tree, nil for others.
+func (t *Tree) Node(id int) *Node {
+	if 0 < id && id <= len(t.Nodes) && t.Nodes[id-1].ID == id {
+		return &t.Nodes[id-1]
+	}
+	i, found := slices.BinarySearchFunc(t.Nodes, id, func(n Node, id int) int { return n.ID - id })
+	if !found {
+		return nil
+	}
+	return &t.Nodes[i]
+}
 
 // Build makes the tree of w. The other world may be nil; what it does too is
 // then not known.
