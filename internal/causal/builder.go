@@ -47,7 +47,8 @@ type builder struct {
 type process struct {
 	pid   int
 	info  *model.Process
-	node  int // root, start or stand-in
+	node  int  // root, start or stand-in
+	born  bool // in this world
 	tasks bool
 	// recent are the latest two activities of different carriers.
 	recent [2]activity
@@ -130,7 +131,8 @@ func (b *builder) process(pid int) *process {
 // begin sets the node that process p begins with.
 func (b *builder) begin(p *process, node int) {
 	p.node = node
-	p.last = link{node, SameTask, Likely}
+	p.born = b.nodes[node].Kind == model.EventStart || p.info != nil && !p.info.Phantom
+	p.last = p.base()
 }
 
 // starter is what a process came of whose start was not seen.
@@ -174,6 +176,9 @@ func (b *builder) finish() *Tree {
 		n.ID = i + 1
 		n.Process = b.name(n.PID)
 		n.What = what(n.Event)
+		if c := b.infos[n.Child]; c != nil && n.Kind == model.EventStart && len(c.Args) > 0 {
+			n.What += ": " + strings.Join(c.Args, " ")
+		}
 		n.Failed = fails.failed(n.Event)
 		if n.Parent == 0 {
 			n.Doer = b.doer(n.PID)

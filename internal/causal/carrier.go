@@ -194,7 +194,7 @@ const batch = 16
 // work before.
 func (p *process) base() link {
 	l := link{p.node, SameTask, Likely}
-	if p.info != nil && !p.info.Phantom {
+	if p.born {
 		l.conf = Certain
 	}
 	return l

@@ -199,7 +199,7 @@ exec 31 /bin/kill -TERM 20: action, started certain of start 30
 signal 20 SIGTERM: action, signal likely of start 30 
 log 20 shutting down: action, same task likely of signal 20 SIGTERM
 exit 20 SIGTERM: action, signal certain of signal 20 SIGTERM
-exit 31 0: action, same task likely of start 30 
+exit 31 0: action, same task certain of start 30 
 signal 30 SIGCHLD: action, signal certain of exit 31 0
 start 10 : itself, same task likely of process 10 /usr/bin/kv
 write 10 x: itself, started certain of start 10 

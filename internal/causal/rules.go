@@ -43,7 +43,6 @@ func (b *builder) add(i int) {
 	if e.Kind != model.EventReceive {
 		c.reading = ""
 	}
-	p.last = link{n, SameTask, Likely}
 	if up := b.parent(n); up != none {
 		p.last.node = up
 	}
