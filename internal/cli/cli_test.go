@@ -61,7 +61,7 @@ func (f *fake) Run(_ context.Context, spec model.Spec, work string, progress fun
 	if f.runErr != nil {
 		return nil, f.runErr
 	}
-	return &model.Report{Version: model.Version, Spec: spec, Pause: model.Pause{Total: 12 * time.Millisecond}, Trial: f.trial,
+	return &model.Report{Version: model.Version, Started: time.Now(), Spec: spec, Pause: model.Pause{Total: 12 * time.Millisecond}, Trial: f.trial,
 		Verdict: model.Verdict{Status: f.status, Reason: "because"}}, nil
 }
 

@@ -175,7 +175,7 @@ func (o *OTLP) id(node int) string {
 }
 
 func (o *OTLP) at(d time.Duration) string {
-	return strconv.FormatInt(o.run.Started.Add(d).UnixNano(), 10)
+	return strconv.FormatInt(max(0, o.run.Started.Add(d).UnixNano()), 10) // OTLP has no time before 1970
 }
 
 // root is the span of the run.
