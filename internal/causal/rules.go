@@ -48,7 +48,11 @@ func (b *builder) add(i int) {
 	}
 	c.seen, c.fresh, c.last = true, false, max(c.last, e.At+e.Took)
 	if c.own && !c.answered {
-		p.note(c, b.streams.done[i])
+		at := b.streams.done[i]
+		if merged(e) {
+			at += e.Took // and all the time since then
+		}
+		p.note(c, at)
 	}
 }
 
@@ -63,13 +67,13 @@ func (b *builder) guess(c *carrier, n, i int) {
 // of it, but for answers: after these it goes on with what it had asked in.
 func (b *builder) receive(p *process, c *carrier, i int) int {
 	e := &b.w.Events[i]
-	first, last := b.streams.source(i)
-	if last < 0 || b.nodeOf[last] == none {
+	first, source := b.streams.source(i)
+	if source < 0 || b.nodeOf[source] == none {
 		return b.receiveUnknown(p, c, i)
 	}
-	from := b.nodeOf[last]
+	from := b.nodeOf[source]
 	conf := Certain
-	if first != last && (first < 0 || b.nodeOf[first] == none || b.parent(b.nodeOf[first]) != b.parent(from)) {
+	if first != source && (first < 0 || b.nodeOf[first] == none || b.parent(b.nodeOf[first]) != b.parent(from)) {
 		conf = Likely // bytes of several requests at once
 	}
 	n := b.node(e, link{from, Message, conf})

@@ -56,9 +56,16 @@ func newStreams(w *model.World) *streams {
 	return s
 }
 
+// merged reports whether e stands for several calls, the first of which was done
+// at once and the others until it was over.
+func merged(e *model.Event) bool { return e.Count > 1 }
+
 // done is when the effect of e was there. A receipt and whatever else is waited
 // for counts from its end; the others may be noticed elsewhere from their begin.
 func done(e *model.Event) time.Duration {
+	if merged(e) {
+		return e.At
+	}
 	switch e.Kind {
 	case model.EventReceive, model.EventAccept, model.EventWait:
 		return e.At + e.Took
@@ -72,8 +79,8 @@ func (s *streams) sendsFirst() {
 		if s.events[i].Kind != model.EventReceive {
 			continue
 		}
-		if _, last := s.source(i); last >= 0 && s.done[last] >= s.done[i] {
-			s.done[i] = s.done[last] + 1
+		if _, from := s.source(i); from >= 0 && s.done[from] >= s.done[i] {
+			s.done[i] = s.done[from] + 1
 		}
 	}
 }
@@ -102,16 +109,21 @@ func (s *streams) of(e *model.Event) (stream, bool) {
 	return stream{e.Conn, client == (e.Kind == model.EventSend)}, true
 }
 
-// source returns the first and the last of the sends whose bytes event i read,
-// -1 for none.
-func (s *streams) source(i int) (first, last int) {
+// source returns the first of the sends whose bytes event i read, and the one
+// that it is told to come of: the last, which made the message whole, but the
+// first for a receipt that is merged. -1 stands for none.
+func (s *streams) source(i int) (first, from int) {
 	e := &s.events[i]
 	st, ok := s.of(e)
 	if !ok || e.Bytes <= 0 {
 		return -1, -1
 	}
 	list := s.sends[st]
-	return s.covering(list, e.Offset), s.covering(list, e.Offset+e.Bytes-1)
+	first = s.covering(list, e.Offset)
+	if merged(e) {
+		return first, first
+	}
+	return first, s.covering(list, e.Offset+e.Bytes-1)
 }
 
 // covering finds the send of byte offset, -1 if it was not seen.
@@ -228,7 +240,8 @@ func (s sides) client(e *model.Event) (client, known bool) {
 		return false, true
 	case bothSides:
 		from, to := ends(e.Conn)
-		return e.Object == to, from != to && (e.Object == from || e.Object == to)
+		peer := strings.TrimPrefix(e.Object, "tcp ")
+		return peer == to, from != to && (peer == from || peer == to)
 	}
 	return false, false
 }

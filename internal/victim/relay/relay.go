@@ -39,6 +39,7 @@ const (
 // Styles of servers.
 const (
 	Tasks   = "tasks"   // goroutines, which the tracer knows
+	Hidden  = "hidden"  // goroutines, of which the tracer sees the threads
 	Threads = "threads" // a thread for each
 	Loop    = "loop"    // the back server is one thread that does all; the front has threads
 )
@@ -147,6 +148,10 @@ func (t *task) did(at time.Duration, e model.Event) Ref {
 // emit writes e as a tracer would.
 func (t *task) emit(at time.Duration, e model.Event) {
 	if t.events != nil {
+		// The runtime asks for what is there, waits elsewhere, and asks again.
+		if waits := e.Kind == model.EventReceive || e.Kind == model.EventAccept; waits && t.cfg.Style == Hidden {
+			at, e.Took = t.now(), 0
+		}
 		e.At, e.PID, e.Member = at, os.Getpid(), member(t.cfg.Role)
 		t.write(t.events, e)
 	}
@@ -170,7 +175,7 @@ func goroutine() string {
 // whose start is recorded.
 func (t *task) spawn(place string, f func(*task)) {
 	child := &task{recorder: t.recorder, cause: t.cause, maker: goroutine() + ", " + place}
-	if t.cfg.Style == Tasks {
+	if t.cfg.Style == Tasks || t.cfg.Style == Hidden {
 		go f(child)
 		return
 	}
@@ -235,7 +240,7 @@ func Main() {
 	r, err := newRecorder(cfg)
 	check(err)
 	t := &task{recorder: r}
-	if cfg.Style != Tasks {
+	if cfg.Style == Threads || cfg.Style == Loop {
 		runtime.LockOSThread()
 	}
 	switch cfg.Role {

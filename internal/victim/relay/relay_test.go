@@ -31,7 +31,7 @@ const goal = 0.95
 
 func TestTreeAgreesWithTheTruth(t *testing.T) {
 	var sum Result
-	for _, style := range []string{Tasks, Threads, Loop} {
+	for _, style := range []string{Tasks, Hidden, Threads, Loop} {
 		for name, clients := range map[string]int{"one by one": 1, "four at once": 4} {
 			t.Run(style+", "+name, func(t *testing.T) {
 				cfg := Config{Style: style, Front: freeAddress(t), Back: freeAddress(t), Requests: 80, Clients: clients}
