@@ -92,8 +92,9 @@ func hexadecimal(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// A habit is a class as one task or thread has it. Phantoms of one process have
-// the same numbers in both worlds; tasks made since then have the same place.
+// A habit is a class as one task or thread has it, or one place of the program.
+// Phantoms of one process have the same numbers in both worlds; tasks made since
+// then are made at the same place, and what they do is done at the same place.
 type habit struct {
 	class
 	by    carrierKey
@@ -103,7 +104,8 @@ type habit struct {
 // background tells of each event of w whether the other world does the like as
 // often. A class counts as a whole: which of its events are the usual ones
 // cannot be told by looking at one. Where a class has more, those of a task that
-// does them as often in the other world are the usual ones.
+// does them as often in the other world are the usual ones. If places are known,
+// it is the place that counts, and not the class.
 func background(w, other *model.World) []bool {
 	out := make([]bool, len(w.Events))
 	if other == nil || len(other.Events) == 0 {
@@ -111,13 +113,21 @@ func background(w, other *model.World) []bool {
 	}
 	templates := map[string]string{}
 	usual, seen := count(other, templates), count(w, templates)
+	placed := map[class]bool{}
+	for h := range usual {
+		placed[h.class] = placed[h.class] || h.place != ""
+	}
 	scale := float64(length(w)) / float64(length(other))
 	alike := make(map[habit]bool, len(seen))
 	for h, n := range seen {
 		alike[h] = usual[h] > 0 && float64(n) <= often(float64(usual[h])*scale)
 	}
 	for i := range w.Events {
-		for _, h := range habits(&w.Events[i], templates) {
+		list := habits(&w.Events[i], templates)
+		if last := list[len(list)-1]; last.place != "" && placed[last.class] {
+			list = list[1:] // not the class
+		}
+		for _, h := range list {
 			out[i] = out[i] || alike[h]
 		}
 	}
@@ -138,9 +148,12 @@ func count(w *model.World, templates map[string]string) map[habit]int {
 // habits are the class of e, for whoever does it, and its habits.
 func habits(e *model.Event, templates map[string]string) []habit {
 	c := classOf(e, templates)
-	list := append(make([]habit, 0, 3), habit{class: c}, habit{class: c, by: keyOf(e)})
+	list := append(make([]habit, 0, 4), habit{class: c}, habit{class: c, by: keyOf(e)})
 	if _, place := maker(e.Maker); place != "" {
 		list = append(list, habit{class: c, place: place})
+	}
+	if len(e.Stack) > 0 {
+		list = append(list, habit{class: c, place: strings.Join(e.Stack, "\n")})
 	}
 	return list
 }

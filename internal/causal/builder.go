@@ -4,6 +4,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pilotexec/pilot/internal/model"
 )
@@ -35,6 +36,8 @@ type builder struct {
 	carriers  map[carrierKey]*carrier
 	serving   map[carrierKey]*served // what is known of all of a carrier's events in advance
 
+	roaming map[int]bool // processes whose threads run tasks that are not known
+
 	pending  map[end]request // the last request over a connection that has no answer yet
 	connects map[string]int  // nodes, by connection
 	closes   map[end]int
@@ -52,8 +55,10 @@ type process struct {
 	tasks bool
 	// recent are the latest two activities of different carriers.
 	recent [2]activity
-	last   link // of its latest event
-	exit   int
+	// waiting are its requests without an answer, by connection.
+	waiting map[string]request
+	last    link // of its latest event
+	exit    int
 	// signals are the nodes of signals that were delivered, by name.
 	signals map[string]int
 }
@@ -67,8 +72,10 @@ type activity struct {
 
 // A request is a receipt that asks for something.
 type request struct {
-	node int
-	by   *carrier
+	node  int
+	by    *carrier
+	at    time.Duration
+	usual bool // the other world has as many
 }
 
 func newBuilder(w, other *model.World) *builder {
@@ -88,6 +95,7 @@ func newBuilder(w, other *model.World) *builder {
 	for i := range w.Events {
 		b.isProcess[w.Events[i].PID] = true
 	}
+	b.roaming = roaming(w, b.streams.sides)
 	b.serving = servedBy(w, b.streams.sides)
 	return b
 }

@@ -39,6 +39,33 @@ type served struct {
 	many bool // it takes requests from several connections: an event loop
 }
 
+// roaming finds the processes whose threads run tasks that are not known, as Go's
+// do: one thread after another reads requests from the same connection. Threads
+// that share connections on which they ask do not roam.
+func roaming(w *model.World, s sides) map[int]bool {
+	last, reads, moves := map[end]int{}, map[int]int{}, map[int]int{}
+	for i := range w.Events {
+		e := &w.Events[i]
+		if e.Kind != model.EventReceive || e.Conn == "" || e.Task != "" || e.Bytes == 0 {
+			continue
+		}
+		if client, known := s.client(e); known && client {
+			continue
+		}
+		at := end{e.Conn, e.PID}
+		reads[e.PID]++
+		if was, seen := last[at]; e.TID == 0 || seen && was != e.TID {
+			moves[e.PID]++
+		}
+		last[at] = e.TID
+	}
+	out := map[int]bool{}
+	for pid, n := range moves {
+		out[pid] = n > 2 && n*10 > reads[pid]
+	}
+	return out
+}
+
 func servedBy(w *model.World, s sides) map[carrierKey]*served {
 	all := map[carrierKey]*served{}
 	for i := range w.Events {
@@ -77,6 +104,8 @@ type carrier struct {
 	// last is when it had done its latest event.
 	last time.Duration
 	seen bool
+	// entry is the function that the task on the thread began with.
+	entry string
 	// hired is a thread that was started for a request. Its first work is what it
 	// was started for; fresh is set before that, even if it sleeps.
 	hired, fresh bool
@@ -102,13 +131,17 @@ func (b *builder) carrier(p *process, i int) *carrier {
 	if c == nil {
 		c = &carrier{base: p.base()}
 		c.cur = c.base
-		if sv := b.serving[k]; sv != nil {
-			c.many = sv.many
-		}
+		c.many = b.many(k)
 		b.carriers[k] = c
 		b.made(c, i)
 	}
 	return c
+}
+
+// many reports whether what k does may be work on several requests by turns.
+func (b *builder) many(k carrierKey) bool {
+	sv := b.serving[k]
+	return sv != nil && sv.many || b.roaming[k.pid] && k.task == ""
 }
 
 // made finds what a task was made for: what its maker is at, if that is a
@@ -262,6 +295,13 @@ func (b *builder) context(p *process, c *carrier, i int) link {
 	e := &b.w.Events[i]
 	idle := !c.fresh && (!c.seen || e.At-c.last > c.patience())
 	usual := b.usual[i]
+	if b.roaming[p.pid] && e.Task == "" && (idle || c.strange(e)) {
+		// Another task runs on the thread now.
+		c.guessed = c.guessed[:0]
+		c.state = state{cur: p.base()}
+		idle = true
+	}
+	c.entry = cmp.Or(entry(e), c.entry)
 	if c.own && (!c.answered || !idle) {
 		if usual && c.cur.conf != Certain {
 			return c.base // a timer of the event loop
@@ -290,8 +330,44 @@ func (c *carrier) patience() time.Duration {
 	return pause
 }
 
+// entry is the function that the task of e began with, if its stack is known.
+func entry(e *model.Event) string {
+	if len(e.Stack) < 2 {
+		return ""
+	}
+	return e.Stack[len(e.Stack)-1]
+}
+
+// strange reports whether e is by another task than the events before it on the
+// same thread.
+func (c *carrier) strange(e *model.Event) bool {
+	began := entry(e)
+	return began != "" && c.entry != "" && began != c.entry
+}
+
+// open is the request of p that waits for an answer, if it is the only one.
+func (p *process) open(at time.Duration) int {
+	found := none
+	for _, r := range p.waiting {
+		if r.usual || at-r.at > near {
+			continue
+		}
+		if found != none {
+			return none
+		}
+		found = r.node
+	}
+	return found
+}
+
 // wake looks for what c may have been woken by.
 func (b *builder) wake(p *process, c *carrier, e *model.Event) {
+	if b.roaming[p.pid] && e.Task == "" {
+		if r := p.open(e.At); r != none {
+			c.state = state{cur: link{r, Time, Likely}}
+			return
+		}
+	}
 	switch o := p.other(c); {
 	case o.node > c.cur.node && int64(e.At)-o.at <= int64(near):
 		c.state = state{cur: link{o.node, Time, Likely}}

@@ -80,7 +80,7 @@ func (b *builder) receive(p *process, c *carrier, i int) int {
 	if ask := b.ask(from, e); ask != none {
 		was := b.asked[ask]
 		c.state = was
-		c.guessed = c.guessed[:0]
+		c.guessed, c.entry = c.guessed[:0], ""
 		return n
 	}
 	if c.reading == e.Conn && c.own && !c.answered && c.asker == b.parent(from) {
@@ -89,7 +89,13 @@ func (b *builder) receive(p *process, c *carrier, i int) int {
 	b.take(c, n)
 	c.taken = append(c.taken, n)
 	c.reading, c.asker = e.Conn, b.parent(from)
-	b.pending[end{e.Conn, e.PID}] = request{n, c}
+	at := end{e.Conn, e.PID}
+	r := request{n, c, b.streams.done[i], b.usual[i]}
+	b.pending[at] = r
+	if p.waiting == nil {
+		p.waiting = map[string]request{}
+	}
+	p.waiting[e.Conn] = r
 	return n
 }
 
@@ -100,7 +106,7 @@ func (b *builder) take(c *carrier, n int) {
 		conf = Likely // timers run on the same thread
 	}
 	c.state = state{cur: link{n, SameTask, conf}, own: true}
-	c.guessed = c.guessed[:0]
+	c.guessed, c.entry = c.guessed[:0], ""
 }
 
 // receiveUnknown is of bytes whose send was not seen, and of ends of
@@ -180,6 +186,7 @@ func (b *builder) send(p *process, c *carrier, i int) int {
 	var from link
 	if r, open := b.pending[at]; open {
 		delete(b.pending, at)
+		delete(p.waiting, e.Conn)
 		if c.own && c.cur.node == r.node {
 			from = c.cur
 			from.conf = Certain
@@ -234,9 +241,7 @@ func (b *builder) start(p *process, by *carrier, e *model.Event, n int) {
 	}
 	k := carrierKey{pid: pid, tid: e.Child}
 	c := &carrier{base: l, state: state{cur: l}, seen: true, last: e.At + e.Took, hired: by.own, fresh: by.own}
-	if sv := b.serving[k]; sv != nil {
-		c.many = sv.many
-	}
+	c.many = b.many(k)
 	b.carriers[k] = c // the number may have been that of a thread that ended
 }
 

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -138,6 +139,9 @@ func (t *task) did(at time.Duration, e model.Event) Ref {
 	if t.cfg.Style == Tasks {
 		e.Task, e.Maker = goroutine(), t.maker
 	}
+	if t.cfg.Style == Hidden && slices.Contains(stacked, e.Kind) {
+		e.Stack = stack()
+	}
 	t.emit(at, e)
 	// After the event, so that there is one for each fact when the process is
 	// killed.
@@ -163,6 +167,24 @@ func member(role string) string {
 		return role
 	}
 	return ""
+}
+
+// stacked are the kinds of events that have a call stack.
+var stacked = []string{model.EventCreate, model.EventWrite, model.EventSend, model.EventConnect}
+
+// stack is the functions that called the one that records an event.
+func stack() (names []string) {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	for {
+		f, more := frames.Next()
+		if f.Function != "runtime.goexit" {
+			names = append(names, f.Function)
+		}
+		if !more {
+			return names
+		}
+	}
 }
 
 func goroutine() string {

@@ -36,6 +36,8 @@ type Result struct {
 	// True are the effects that were done for a request of the action, Claimed
 	// those that the tree says so of, Right those of both with the same request.
 	True, Claimed, Right int
+	// Both are those that are said to be of the action and are, whatever the request.
+	Both int
 	// Unseen are effects that no event was recorded of.
 	Unseen int
 	// Wrong are the differences, some words each, and how often.
@@ -48,10 +50,16 @@ func (r Result) Precision() float64 { return float64(r.Right) / float64(max(1, r
 // Recall is the share of what is true that is found.
 func (r Result) Recall() float64 { return float64(r.Right) / float64(max(1, r.True)) }
 
+// add adds the counts of q.
+func (r *Result) add(q Result) {
+	r.True, r.Claimed, r.Both, r.Right = r.True+q.True, r.Claimed+q.Claimed, r.Both+q.Both, r.Right+q.Right
+}
+
 // String is a line, and one for each kind of difference.
 func (r Result) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d caused by the action, %d claimed, %d right: precision %.3f, recall %.3f", r.True, r.Claimed, r.Right, r.Precision(), r.Recall())
+	fmt.Fprintf(&b, "%d caused by the action, %d claimed, %d of them rightly, %d under the right request: precision %.3f, recall %.3f",
+		r.True, r.Claimed, r.Both, r.Right, r.Precision(), r.Recall())
 	var kinds []string
 	for k := range r.Wrong {
 		kinds = append(kinds, k)
@@ -146,6 +154,9 @@ func Score(tree *causal.Tree, facts []Fact) Result {
 		claimed := n.Doer == causal.ByAction
 		if claimed {
 			res.Claimed++
+		}
+		if is && claimed {
+			res.Both++
 		}
 		switch {
 		case is && claimed && cause == f.Cause:
