@@ -24,7 +24,7 @@ func classOf(e *model.Event, templates map[string]string) class {
 	object := e.Object
 	switch e.Kind {
 	case model.EventSend, model.EventReceive:
-		c.size = bits.Len64(uint64(e.Bytes))
+		c.size = bits.Len64(uint64(e.Bytes) / uint64(max(1, e.Count)))
 		fallthrough
 	case model.EventConnect, model.EventAccept, model.EventClose:
 		if e.Conn != "" {

@@ -53,8 +53,9 @@ type process struct {
 	node  int  // root, start or stand-in
 	born  bool // in this world
 	tasks bool
-	// recent are the latest two activities of different carriers.
-	recent [2]activity
+	// recent is what its carriers were at last, and rare what of it the other world
+	// does not have.
+	recent, rare recency
 	// waiting are its requests without an answer, by connection.
 	waiting map[string]request
 	last    link // of its latest event
@@ -67,7 +68,7 @@ type process struct {
 type activity struct {
 	node int
 	by   *carrier
-	at   int64
+	at   time.Duration
 }
 
 // A request is a receipt that asks for something.

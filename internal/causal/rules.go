@@ -76,6 +76,9 @@ func (b *builder) receive(p *process, c *carrier, i int) int {
 	if first != source && (first < 0 || b.nodeOf[first] == none || b.parent(b.nodeOf[first]) != b.parent(from)) {
 		conf = Likely // bytes of several requests at once
 	}
+	if merged(e) || merged(b.nodes[from].Event) {
+		conf = Likely
+	}
 	n := b.node(e, link{from, Message, conf})
 	if ask := b.ask(from, e); ask != none {
 		was := b.asked[ask]
@@ -86,11 +89,12 @@ func (b *builder) receive(p *process, c *carrier, i int) int {
 	if c.reading == e.Conn && c.own && !c.answered && c.asker == b.parent(from) {
 		return n // the rest of the same request
 	}
-	b.take(c, n)
+	b.take(c, n, i)
+	c.usual = c.usual || b.usual[source]
 	c.taken = append(c.taken, n)
 	c.reading, c.asker = e.Conn, b.parent(from)
 	at := end{e.Conn, e.PID}
-	r := request{n, c, b.streams.done[i], b.usual[i]}
+	r := request{n, c, b.streams.done[i], c.usual}
 	b.pending[at] = r
 	if p.waiting == nil {
 		p.waiting = map[string]request{}
@@ -99,13 +103,13 @@ func (b *builder) receive(p *process, c *carrier, i int) int {
 	return n
 }
 
-// take makes node n what c is at.
-func (b *builder) take(c *carrier, n int) {
+// take makes node n, which is event i, what c is at.
+func (b *builder) take(c *carrier, n, i int) {
 	conf := Certain
-	if c.many {
-		conf = Likely // timers run on the same thread
+	if c.many || merged(&b.w.Events[i]) {
+		conf = Likely // timers run on the same thread, or there are several requests
 	}
-	c.state = state{cur: link{n, SameTask, conf}, own: true}
+	c.state = state{cur: link{n, SameTask, conf}, own: true, usual: b.usual[i]}
 	c.guessed, c.entry = c.guessed[:0], ""
 }
 
@@ -119,7 +123,7 @@ func (b *builder) receiveUnknown(p *process, c *carrier, i int) int {
 			if b.asks(c, from) {
 				return n
 			}
-			b.take(c, n)
+			b.take(c, n, i)
 			return n
 		}
 		return b.node(e, b.context(p, c, i))
@@ -128,7 +132,7 @@ func (b *builder) receiveUnknown(p *process, c *carrier, i int) int {
 		return b.node(e, c.cur)
 	}
 	n := b.node(e, link{p.node, SameTask, Likely})
-	b.take(c, n)
+	b.take(c, n, i)
 	return n
 }
 
@@ -218,7 +222,7 @@ func (b *builder) accept(p *process, c *carrier, i int) int {
 		from = link{n, Message, Certain}
 	}
 	n := b.node(e, from)
-	b.take(c, n)
+	b.take(c, n, i)
 	return n
 }
 

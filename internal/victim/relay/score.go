@@ -33,8 +33,9 @@ func lines[T any](r io.Reader) (all []T, err error) {
 
 // A Result is how well a tree agrees with the truth.
 type Result struct {
-	// True are the effects that were done for a request of the action, Claimed
-	// those that the tree says so of, Right those of both with the same request.
+	// True are the effects that were done for a request of the action and of which
+	// there is an event, Claimed those that the tree says so of, Right those of both
+	// with the same request.
 	True, Claimed, Right int
 	// Both are those that are said to be of the action and are, whatever the request.
 	Both int
@@ -141,13 +142,13 @@ func Score(tree *causal.Tree, facts []Fact) Result {
 		// What a file's name does not tell apart comes in the order of times.
 		at := used[f.Effect]
 		used[f.Effect]++
-		is := t.ofAction(f.Cause)
-		if is {
-			res.True++
-		}
 		if at >= len(list) {
 			res.Unseen++
 			continue
+		}
+		is := t.ofAction(f.Cause)
+		if is {
+			res.True++
 		}
 		n := list[at]
 		cause := t.nearest(tree, n)
