@@ -96,6 +96,7 @@ var layers = map[string]layer{
 var sideways = map[[2]string]string{
 	{"config", "nearest"}:   "suggests what an unknown key may have meant",
 	{"config", "peer"}:      "the form of a peer is checked where its line is known",
+	{"causal", "loglines"}:  "lines that tell of errors are marked in the tree",
 	{"capture", "journal"}:  "every step is recorded with its undo",
 	{"spawn", "journal"}:    "every step is recorded with its undo",
 	{"spawn", "capture"}:    "a world is made of a snapshot",

@@ -26,6 +26,7 @@ type fake struct {
 	diagnoses []model.Diagnosis
 	erased    []string
 	sweepErr  error
+	trial     model.World // what a run observes
 
 	spec  *model.Spec // the last one run or examined
 	work  string
@@ -60,7 +61,7 @@ func (f *fake) Run(_ context.Context, spec model.Spec, work string, progress fun
 	if f.runErr != nil {
 		return nil, f.runErr
 	}
-	return &model.Report{Version: model.Version, Spec: spec, Pause: model.Pause{Total: 12 * time.Millisecond},
+	return &model.Report{Version: model.Version, Started: time.Now(), Spec: spec, Pause: model.Pause{Total: 12 * time.Millisecond}, Trial: f.trial,
 		Verdict: model.Verdict{Status: f.status, Reason: "because"}}, nil
 }
 

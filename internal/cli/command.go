@@ -36,6 +36,7 @@ func commands() []command {
 	return []command{
 		runCommand,          // run.go
 		reportCommand,       // report.go
+		treeCommand,         // tree.go
 		doctorCommand,       // doctor.go
 		psCommand,           // ps.go
 		rmCommand,           // rm.go

@@ -69,11 +69,16 @@ func (r *Run) SetPhase(phase string) error {
 	return r.change(func(s *State) { s.Phase = phase })
 }
 
-// Finish stores report under the run's id, makes it the latest, and erases runs
+// Finish stores report under the run's id, its events beside it, makes it the latest, and erases runs
 // that are too old to keep.
 func (r *Run) Finish(report *model.Report) error {
 	report.ID = r.ID()
-	if err := write(filepath.Join(r.dir, reportFile), report); err != nil {
+	if err := saveEvents(r.dir, report); err != nil {
+		return err
+	}
+	stored := *report
+	stored.Trial.Events, stored.Control.Events = nil, nil
+	if err := write(filepath.Join(r.dir, reportFile), stored); err != nil {
 		return fmt.Errorf("store report: %w", err)
 	}
 	err := r.change(func(s *State) { s.Phase, s.Verdict = Finished, report.Verdict.Status })

@@ -9,11 +9,13 @@ import (
 
 // JSON writes r as one indented object, which docs/report.schema.json
 // describes. Lists that the schema requires are written even when they are
-// empty. r is not changed.
+// empty. Events are left out: they are many, and make the context tree, which has
+// an encoding of its own. r is not changed.
 func JSON(w io.Writer, r *model.Report) error {
 	c := *r
 	c.Spec.Members = list(c.Spec.Members)
 	c.Spec.Action = list(c.Spec.Action)
+	c.Trial.Events, c.Control.Events = nil, nil
 	c.Trial.Processes = list(c.Trial.Processes)
 	c.Control.Processes = list(c.Control.Processes)
 	c.Verdict.Findings = list(c.Verdict.Findings)
