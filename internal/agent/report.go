@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,8 +45,9 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 			diffs[s] = s.world.Tree
 		}
 	}
+	untraced := r.endTrace()
 	r.progress("erase", "both worlds and the snapshot")
-	closing := r.closeWorlds()
+	closing := errors.Join(r.closeWorlds(), untraced)
 	for s, tree := range diffs {
 		files, err := r.image.Diff(ctx, tree)
 		if err != nil {
@@ -97,6 +99,7 @@ func (s *side) observed() error {
 		s.seen.Incomplete = append(s.seen.Incomplete, incomplete)
 	}
 	s.gather()
+	s.happened()
 	s.outside()
 	s.outputs()
 	if s.seen.Ended != "" {

@@ -63,6 +63,8 @@ type Spec struct {
 	Timeout time.Duration `json:"timeout"`
 	// Settle is how long the world is watched after the action ended.
 	Settle time.Duration `json:"settle"`
+	// Trace says which events are told: a Trace constant. Empty stands for off.
+	Trace string `json:"trace,omitempty"`
 	// Limits bound what the worlds take of the host.
 	Limits Limits `json:"limits,omitzero"`
 }
