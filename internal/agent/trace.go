@@ -11,6 +11,7 @@ import (
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/observe"
 	"github.com/pilotexec/pilot/internal/trace"
+	"github.com/pilotexec/pilot/internal/worldinit"
 )
 
 // beginTrace readies the recording of events, if the run wants them. A kernel
@@ -28,7 +29,7 @@ func (r *run) beginTrace() {
 	r.events = t
 	for _, s := range []*side{r.trial, r.control} {
 		w := trace.World{
-			Init: s.world.Init().PID(), Outputs: filepath.Join(s.world.Dir, "output"),
+			Init: s.world.Init().PID(), Launcher: worldinit.ExecName, Outputs: filepath.Join(s.world.Dir, "output"),
 			MemberOf: func(args []string) string { return observe.MemberOf(r.spec.Members, args) },
 		}
 		for _, ph := range s.world.Phantoms() {

@@ -160,6 +160,14 @@ func (p *program) emit(size int32, flags int32) {
 	p.here(done)
 }
 
+// atomic is an atomic operation of which the result is wanted. The assembler
+// takes the constant that says so from the instruction, not from its code.
+func atomic(op asm.AtomicOp, dst, src asm.Register, at int16) asm.Instruction {
+	i := op.Mem(dst, src, quad, at)
+	i.Constant = int64(op >> 8)
+	return i
+}
+
 // Flags of bpf_ringbuf_output, include/uapi/linux/bpf.h. The agent looks by
 // itself now and then: it is woken only for what will not wait.
 const (

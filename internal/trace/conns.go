@@ -15,6 +15,9 @@ import (
 // conn names the connection of a record, the same at both ends.
 func (r *Recording) conn(rec *record) string {
 	local, remote := rec.local, rec.remote
+	if local.Port() == 0 { // it is over, and its port taken from it
+		return r.ended[rec.sk]
+	}
 	switch {
 	case r.clients[pair{local, remote}]:
 	case r.clients[pair{remote, local}]:
@@ -22,7 +25,11 @@ func (r *Recording) conn(rec *record) string {
 	case rec.local.Port() < rec.remote.Port(): // not known who connected
 		local, remote = remote, local
 	}
-	return "tcp " + local.String() + " " + remote.String()
+	name := "tcp " + local.String() + " " + remote.String()
+	if rec.sk != 0 {
+		r.ended[rec.sk] = name
+	}
+	return name
 }
 
 // stream tells of bytes that went over a connection.
@@ -60,7 +67,7 @@ func (r *Recording) state(rec *record) {
 		return
 	}
 	e := r.event(rec, model.EventClose)
-	e.Object, e.Conn = "tcp "+rec.remote.String(), r.conn(rec)
+	e.Object, e.Conn, e.Offset = "tcp "+rec.remote.String(), r.conn(rec), rec.offset
 	r.add(e)
 }
 

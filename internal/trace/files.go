@@ -107,7 +107,7 @@ func (r *Recording) bytes(rec *record, received bool) {
 			kind = model.EventReceive
 		}
 		e := r.event(rec, kind)
-		e.Object, e.Conn = "tcp "+rec.remote.String(), r.conn(rec)
+		e.Object, e.Conn, e.Offset = "tcp "+rec.remote.String(), r.conn(rec), rec.offset
 		if r.t.level == Full && received {
 			e.Took = time.Duration(rec.took)
 		}
@@ -120,7 +120,9 @@ func (r *Recording) bytes(rec *record, received bool) {
 	}
 	path, known := r.paths[rec.inode]
 	if !known {
-		path = r.fdPath(rec.hostPID, fd)
+		if path = r.fdPath(rec.hostPID, fd); path == "" && r.isOutput(uint64(rec.offset)) {
+			path = Output
+		}
 		r.paths[rec.inode] = path
 	}
 	e := r.event(rec, model.EventWrite)

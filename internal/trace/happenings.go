@@ -14,6 +14,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,12 +26,14 @@ type happenings struct {
 
 	pids    map[int]int           // what events call a process, by its number in the world
 	members map[int]string        // by what events call it
+	alive   map[int]bool          // processes that are not pilot's own, by the agent's number
 	cwds    map[int]string        // by the number in the agent's namespace
 	paths   map[uint64]string     // by the address of an inode
 	writes  map[write]int         // places in events
 	counted map[counted]int       // likewise
 	calls   map[int]int           // writes that are told as one event, by its place
 	told    map[uint64]int64      // the error of a connect that is told, by socket
+	ended   map[uint64]string     // names of connections, by socket
 	clients map[pair]bool         // connections, the end that connected first in front
 	stacks  map[stackKey][]string // names are found once
 	maps    map[int][]procfs.VMA  // of processes with stacks
@@ -55,7 +58,7 @@ type (
 func newRecording(t *Tracer, w World) *Recording {
 	r := &Recording{t: t, w: w, happenings: happenings{
 		pids: map[int]int{}, members: map[int]string{}, cwds: map[int]string{}, paths: map[uint64]string{},
-		writes: map[write]int{}, counted: map[counted]int{}, calls: map[int]int{}, told: map[uint64]int64{}, clients: map[pair]bool{},
+		writes: map[write]int{}, counted: map[counted]int{}, calls: map[int]int{}, told: map[uint64]int64{}, ended: map[uint64]string{}, alive: map[int]bool{}, clients: map[pair]bool{},
 		stacks: map[stackKey][]string{}, maps: map[int][]procfs.VMA{},
 	}}
 	return r
@@ -97,7 +100,9 @@ func (r *Recording) add(e model.Event) int {
 
 // record turns a record into events.
 func (r *Recording) record(rec *record) {
-	if rec.hostPID == r.w.Init {
+	// The init, and what it starts until that is the command, are pilot's. They
+	// have no connections.
+	if !r.alive[rec.hostPID] && rec.kind != recStream && (rec.hostPID == r.w.Init || rec.kind != recExec) {
 		return
 	}
 	switch rec.kind {
@@ -127,6 +132,7 @@ func (r *Recording) forked(rec *record) {
 		r.members[child] = e.Member
 		hostPID := int(rec.args[0])
 		delete(r.maps, hostPID)
+		r.alive[hostPID] = true
 		if cwd := r.cwd(rec.hostPID); cwd != "" {
 			r.cwds[hostPID] = cwd
 		}
@@ -139,6 +145,9 @@ func (r *Recording) executed(rec *record) {
 	delete(r.maps, rec.hostPID)
 	text := string(rec.text[:min(uint64(len(rec.text)), uint64(rec.bytes))])
 	args := strings.Split(strings.TrimSuffix(text, "\x00"), "\x00")
+	if r.alive[rec.hostPID] = args[0] != r.w.Launcher; !r.alive[rec.hostPID] {
+		return
+	}
 	for i := range args {
 		args[i] = strings.ToValidUTF8(args[i], "?")
 	}
@@ -165,6 +174,7 @@ func (r *Recording) exited(rec *record) {
 		e.Object = unix.SignalName(status.Signal())
 	}
 	r.add(e)
+	delete(r.alive, rec.hostPID)
 }
 
 func (r *Recording) signalled(rec *record) {
@@ -260,7 +270,22 @@ func (r *Recording) fdPath(hostPID, fd int) string {
 	}
 	link = strings.TrimSuffix(link, " (deleted)")
 	if r.w.Outputs != "" && strings.HasPrefix(link, r.w.Outputs+string(os.PathSeparator)) {
-		return "output"
+		return Output
 	}
 	return link
 }
+
+// isOutput tells whether an inode number is of a file with outputs: its writer
+// may be gone before it can be asked.
+func (r *Recording) isOutput(ino uint64) bool {
+	files, _ := os.ReadDir(r.w.Outputs)
+	for _, f := range files {
+		if fi, err := sys.Stat(filepath.Join(r.w.Outputs, f.Name())); err == nil && fi.Ino == ino {
+			return true
+		}
+	}
+	return false
+}
+
+// Output is the object of what is written to the terminal of a process.
+const Output = "output"

@@ -17,7 +17,7 @@ type layout struct {
 	fileInode, fileMode, filePrivate, inodeMode                  int32
 	inodeIno, socketSk                                           int32
 	skFamily, skNum, skDport, skDaddr, skRcv, skDaddr6, skRcv6   int32
-	skNet, netInum, skProtocol, skErr, skShutdown                int32
+	skNet, netInum, skSocket, skProtocol, skErr, skShutdown      int32
 	signalLive, signalCode, mmArgs, mmArgsEnd                    int32
 }
 
@@ -61,6 +61,7 @@ func readLayout() (*layout, error) {
 		{&l.skNet, "sock", []string{"__sk_common", "skc_net", "net"}},
 		{&l.netInum, "net", []string{"ns", "inum"}},
 		{&l.skProtocol, "sock", []string{"sk_protocol"}},
+		{&l.skSocket, "sock", []string{"sk_socket"}},
 		{&l.skErr, "sock", []string{"sk_err"}},
 		{&l.skShutdown, "sock", []string{"sk_shutdown"}},
 		{&l.signalLive, "signal_struct", []string{"live"}},

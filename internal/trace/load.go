@@ -14,7 +14,7 @@ import (
 // Sizes of the maps. The ring has what comes between two looks at it.
 const (
 	ringBytes  = 8 << 20
-	mostSocks  = 64 << 10
+	mostSocks  = 32 << 10
 	mostFiles  = 64 << 10
 	mostStacks = 16 << 10
 	maxFrames  = 32
@@ -51,7 +51,7 @@ func newMaps() (m *maps, err error) {
 		{&m.spaces, "spaces", ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 256}},
 		{&m.nets, "nets", ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 256}},
 		{&m.begun, "begun", ebpf.MapSpec{Type: ebpf.LRUHash, KeySize: 8, ValueSize: 8, MaxEntries: 64 << 10}},
-		{&m.socks, "socks", ebpf.MapSpec{Type: ebpf.Hash, KeySize: 8, ValueSize: sockSize, MaxEntries: mostSocks, Flags: noPrealloc}},
+		{&m.socks, "socks", ebpf.MapSpec{Type: ebpf.LRUHash, KeySize: 8, ValueSize: sockSize, MaxEntries: mostSocks}},
 		{&m.bases, "bases", ebpf.MapSpec{Type: ebpf.Hash, KeySize: 8, ValueSize: 16, MaxEntries: mostSocks, Flags: noPrealloc}},
 		{&m.files, "files", ebpf.MapSpec{Type: ebpf.Hash, KeySize: 16, ValueSize: 16, MaxEntries: mostFiles, Flags: noPrealloc}},
 		{&m.lost, "lost", ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}},

@@ -40,7 +40,7 @@ const (
 	atRport   = 118 // u16, the network's order
 	atLocal   = 120 // 16 bytes
 	atRemote  = 136 // 16 bytes
-	atOffset  = 152 // u64
+	atOffset  = 152 // u64; of a system call, the number of the inode
 	atBytes   = 160 // u64
 	atCount   = 168 // u64
 	atTook    = 176 // u64

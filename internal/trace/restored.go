@@ -24,6 +24,7 @@ func (r *Recording) look() error {
 	var listeners []netip.AddrPort
 	for _, ph := range r.w.Phantoms {
 		r.members[ph.PID] = ph.Member
+		r.alive[ph.HostPID] = true
 		status, err := procfs.ReadStatus(ph.HostPID)
 		if err != nil {
 			return err

@@ -42,15 +42,23 @@ func (p *program) bytes(level Level) {
 	// The end of a stream, or an error: told as it is.
 	p.add(asm.JSLT.Imm(asm.R1, 0, "plain"), asm.Mov.Reg(asm.R1, asm.R8), asm.And.Imm(asm.R1, callClass), asm.JNE.Imm(asm.R1, callRecv, out))
 	p.here("plain")
+	p.soFar(func() {
+		sent := p.fresh("sent")
+		p.add(asm.Mov.Reg(asm.R2, asm.R8), asm.And.Imm(asm.R2, callClass), asm.JNE.Imm(asm.R2, callRecv, sent),
+			asm.LoadMem(asm.R1, asm.R0, dirSize+dirTotal, quad))
+		p.here(sent)
+	})
 	p.emit(shortSize, noWakeup)
 	p.add(asm.Ja.Label(out))
 	p.here("some")
 	p.known()
-	p.add(asm.Mov.Reg(asm.R9, asm.R0), asm.Mov.Reg(asm.R1, asm.R8), asm.And.Imm(asm.R1, callClass), asm.JNE.Imm(asm.R1, callRecv, "direction"),
+	p.add(asm.Mov.Reg(asm.R9, asm.R0))
+	p.recall()
+	p.add(asm.Mov.Reg(asm.R1, asm.R8), asm.And.Imm(asm.R1, callClass), asm.JNE.Imm(asm.R1, callRecv, "direction"),
 		asm.Add.Imm(asm.R9, dirSize), asm.StoreImm(rec, atOther, 1, word))
 	p.here("direction")
 	p.add(asm.LoadMem(asm.R1, rec, atRet, quad), asm.StoreMem(rec, atBytes, asm.R1, quad),
-		asm.FetchAdd.Mem(asm.R9, asm.R1, quad, dirTotal), asm.StoreMem(rec, atOffset, asm.R1, quad),
+		atomic(asm.FetchAdd, asm.R9, asm.R1, dirTotal), asm.StoreMem(rec, atOffset, asm.R1, quad),
 		asm.StoreImm(rec, atKind, recStream, word), asm.Mov.Imm(asm.R5, 1), asm.StoreMem(rec, atCount, asm.R5, quad))
 	if level == Full {
 		p.emit(shortSize, noWakeup)
@@ -94,6 +102,26 @@ func (p *program) known() {
 	p.lookup(p.m.socks.FD(), slotA)
 	p.add(asm.JEq.Imm(asm.R0, 0, out))
 	p.here(have)
+}
+
+// soFar fills in how many bytes have been sent before the record. other may put
+// what was received into R1 instead, which R0 leads to.
+func (p *program) soFar(other func()) {
+	unknown := p.fresh("unknown")
+	p.add(asm.Mov.Imm(asm.R1, 0), asm.StoreMem(rec, atOffset, asm.R1, quad), asm.LoadMem(asm.R1, rec, atSk, quad), asm.StoreMem(fp, slotA, asm.R1, quad))
+	p.lookup(p.m.socks.FD(), slotA)
+	p.add(asm.JEq.Imm(asm.R0, 0, unknown), asm.LoadMem(asm.R1, asm.R0, dirTotal, quad))
+	other()
+	p.add(asm.StoreMem(rec, atOffset, asm.R1, quad))
+	p.here(unknown)
+}
+
+// recall fills in the ends of the connection in R9: one that is over has lost
+// its port.
+func (p *program) recall() {
+	for at := int16(0); at < endsSize; at += 8 {
+		p.add(asm.LoadMem(asm.R1, asm.R9, sockEnds+at, quad), asm.StoreMem(rec, atFamily+at, asm.R1, quad))
+	}
 }
 
 // blank makes a new value of the map of sockets on the stack.
@@ -150,7 +178,7 @@ func (p *program) merge() {
 func (p *program) flush(nothing string) {
 	p.add(asm.LoadMem(asm.R0, asm.R9, dirTold, quad), asm.Mov.Reg(asm.R3, asm.R2), asm.Sub.Reg(asm.R3, asm.R0), asm.JSLE.Imm(asm.R3, 0, nothing),
 		asm.StoreMem(rec, atBytes, asm.R3, quad), asm.StoreMem(rec, atOffset, asm.R0, quad),
-		asm.Mov.Reg(asm.R4, asm.R0), asm.CmpXchg.Mem(asm.R9, asm.R2, quad, dirTold), asm.JNE.Reg(asm.R0, asm.R4, nothing))
+		asm.Mov.Reg(asm.R4, asm.R0), atomic(asm.CmpXchg, asm.R9, asm.R2, dirTold), asm.JNE.Reg(asm.R0, asm.R4, nothing))
 	p.add(asm.LoadMem(asm.R1, asm.R9, dirCount, quad), asm.StoreMem(rec, atCount, asm.R1, quad),
 		asm.LoadMem(asm.R1, asm.R9, dirWho, quad), asm.StoreMem(rec, atTID, asm.R1, word), asm.RSh.Imm(asm.R1, 32), asm.StoreMem(rec, atPID, asm.R1, word),
 		asm.LoadMem(asm.R1, asm.R9, dirLast, quad), asm.LoadMem(asm.R2, asm.R9, dirBegan, quad), asm.StoreMem(rec, atTime, asm.R1, quad),
@@ -239,6 +267,29 @@ func (p *program) plainRecord(scratch int, kind int32) {
 	p.add(asm.LoadMem(asm.R1, fp, slotWorld, quad), asm.StoreMem(rec, atWorld, asm.R1, word))
 }
 
+// settle tells of all that is merged of the record's connection, and forgets
+// when that began. The record is overwritten, and slot Key has the connection.
+func (p *program) settle() {
+	none := p.fresh("settled")
+	key := func() {
+		p.add(asm.LoadMem(asm.R1, rec, atSk, quad), asm.StoreMem(fp, slotKey, asm.R1, quad))
+	}
+	key()
+	p.lookup(p.m.socks.FD(), slotKey)
+	p.add(asm.JEq.Imm(asm.R0, 0, none), asm.Mov.Reg(asm.R9, asm.R0))
+	p.recall()
+	for dir := range int32(2) {
+		done := p.fresh("flushed")
+		p.add(asm.StoreImm(rec, atOther, int64(dir), word), asm.LoadMem(asm.R1, asm.R9, dirBegan, quad), asm.JEq.Imm(asm.R1, 0, done),
+			asm.LoadMem(asm.R2, asm.R9, dirTotal, quad))
+		p.flush(done)
+		p.here(done)
+		p.add(asm.Mov.Imm(asm.R1, 0), asm.StoreMem(asm.R9, dirBegan, asm.R1, quad), asm.Add.Imm(asm.R9, dirSize))
+	}
+	p.here(none)
+	key()
+}
+
 // transition acts on the states in the record. The socket is in slot D.
 func (p *program) transition(level Level) {
 	m := p.m
@@ -253,23 +304,16 @@ func (p *program) transition(level Level) {
 	// The mark of whose close it is. A connection that nobody has used yet has
 	// nothing to be flushed.
 	p.add(asm.LoadMem(asm.R1, rec, atArgs, quad), asm.JEq.Imm(asm.R1, 0, "unowned"))
+	p.soFar(func() {})
 	p.emit(shortSize, noWakeup)
 	p.here("unowned")
 	p.add(asm.LoadMem(asm.R1, rec, atNr, word), asm.JNE.Imm(asm.R1, tcpClose, out))
-	p.add(asm.LoadMem(asm.R1, rec, atSk, quad), asm.StoreMem(fp, slotKey, asm.R1, quad))
-	p.lookup(m.socks.FD(), slotKey)
-	p.add(asm.JEq.Imm(asm.R0, 0, out), asm.Mov.Reg(asm.R9, asm.R0))
-	for at := int16(0); at < endsSize; at += 8 { // its port may be taken from it already
-		p.add(asm.LoadMem(asm.R1, asm.R9, sockEnds+at, quad), asm.StoreMem(rec, atFamily+at, asm.R1, quad))
-	}
-	for dir := range int32(2) {
-		done := p.fresh("flushed")
-		p.add(asm.StoreImm(rec, atOther, int64(dir), word), asm.LoadMem(asm.R1, asm.R9, dirBegan, quad), asm.JEq.Imm(asm.R1, 0, done),
-			asm.LoadMem(asm.R2, asm.R9, dirTotal, quad))
-		p.flush(done)
-		p.here(done)
-		p.add(asm.Add.Imm(asm.R9, dirSize))
-	}
+	p.settle()
+	// Its owner may still read what came before: then it is kept, until it is
+	// the one that was used least recently.
+	p.add(asm.LoadMem(asm.R8, fp, slotD, quad))
+	p.read(fp, slotA, 8, asm.R8, p.l.skSocket)
+	p.add(asm.LoadMem(asm.R1, fp, slotA, quad), asm.JNE.Imm(asm.R1, 0, out))
 	p.add(asm.LoadMem(asm.R1, rec, atSk, quad), asm.StoreMem(fp, slotKey, asm.R1, quad))
 	p.remove(m.socks.FD(), slotKey)
 	p.add(asm.Ja.Label(out))
@@ -284,11 +328,13 @@ func (p *program) transition(level Level) {
 		p.add(asm.LoadMem(asm.R1, rec, f[0], word), asm.StoreMem(fp, slotZero+f[1], asm.R1, word))
 	}
 	p.add(asm.LoadMem(asm.R1, rec, atTime, quad), asm.StoreMem(fp, slotZero+sockOpened, asm.R1, quad))
+	p.settle() // of one that was at the same place in memory
 	p.store(m.socks.FD(), slotKey, slotZero, 0)
 	p.add(asm.Ja.Label(out))
 
 	p.here("accepted")
 	p.blank()
+	p.settle() // of one that was at the same place in memory
 	p.store(m.socks.FD(), slotKey, slotZero, 0)
 	p.add(asm.Ja.Label(out))
 

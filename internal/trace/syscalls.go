@@ -167,6 +167,8 @@ func (p *program) descriptor() {
 	p.follow(asm.R4, slotC, asm.R4, l.fileInode, none)
 	p.add(asm.StoreMem(rec, atInode, asm.R4, quad))
 	p.read(rec, atMode, 2, asm.R4, l.inodeMode)
+	p.add(asm.LoadMem(asm.R4, rec, atInode, quad))
+	p.read(rec, atOffset, 8, asm.R4, l.inodeIno)
 	p.add(asm.LoadMem(asm.R1, rec, atMode, word), asm.And.Imm(asm.R1, unix.S_IFMT), asm.JNE.Imm(asm.R1, unix.S_IFSOCK, none),
 		asm.LoadMem(asm.R4, fp, slotB, quad))
 	p.follow(asm.R4, slotC, asm.R4, l.filePrivate, none)

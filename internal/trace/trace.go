@@ -164,6 +164,8 @@ type World struct {
 	Phantoms []Phantom
 	// MemberOf tells which member is started by a command line, or is nil.
 	MemberOf func(args []string) string
+	// Launcher is the first argument of what becomes a command only later.
+	Launcher string
 	// Outputs is the directory of what the phantoms and commands print.
 	Outputs string
 }
