@@ -160,6 +160,21 @@ func (p *program) emit(size int32, flags int32) {
 	p.here(done)
 }
 
+// emitAll hands over the record with its stack, if it has one.
+func (p *program) emitAll(level Level) {
+	if level != Full {
+		p.emit(shortSize, noWakeup)
+		return
+	}
+	none, done := p.fresh("stackless"), p.fresh("told")
+	p.add(asm.LoadMem(asm.R1, rec, atStack, word), asm.LSh.Imm(asm.R1, 32), asm.ArSh.Imm(asm.R1, 32), asm.JSLE.Imm(asm.R1, 0, none))
+	p.emit(stackSize, noWakeup)
+	p.add(asm.Ja.Label(done))
+	p.here(none)
+	p.emit(shortSize, noWakeup)
+	p.here(done)
+}
+
 // atomic is an atomic operation of which the result is wanted. The assembler
 // takes the constant that says so from the instruction, not from its code.
 func atomic(op asm.AtomicOp, dst, src asm.Register, at int16) asm.Instruction {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"golang.org/x/sys/unix"
 )
 
 // conn names the connection of a record, the same at both ends.
@@ -56,14 +57,17 @@ func (r *Recording) state(rec *record) {
 			return // its owner gave it up
 		}
 		e := r.event(rec, model.EventConnect)
-		e.Object, e.Took, e.Stack = "tcp "+rec.remote.String(), time.Duration(rec.took), r.stack(rec)
+		e.Object, e.Took, e.Stack = "tcp "+rec.remote.String(), time.Duration(rec.took), r.callers[rec.sk]
+		delete(r.callers, rec.sk)
 		if rec.ret == 0 {
 			r.clients[pair{rec.local, rec.remote}] = true
 			e.Conn = r.conn(rec)
 		} else {
 			r.told[rec.sk] = rec.ret
 		}
-		r.add(e)
+		if i := r.add(e); e.Stack == nil {
+			r.connects[rec.sk] = i
+		}
 		return
 	}
 	e := r.event(rec, model.EventClose)
@@ -71,11 +75,24 @@ func (r *Recording) state(rec *record) {
 	r.add(e)
 }
 
-// connectFailed tells of a connection that was not even tried to be made.
-func (r *Recording) connectFailed(rec *record) {
-	if rec.ret == 0 || !r.inet(rec) {
+// connected takes the call stack of a connect, which returns before or after
+// the connection is there, and tells of one that was not even tried to be made.
+func (r *Recording) connected(rec *record) {
+	if !r.inet(rec) {
 		return
 	}
+	if stack := r.stack(rec); stack != nil {
+		if i, told := r.connects[rec.sk]; !told {
+			r.callers[rec.sk] = stack
+		} else if i >= 0 {
+			r.events[i].Stack = stack
+		}
+	}
+	delete(r.connects, rec.sk)
+	if rec.ret == 0 || rec.ret == -int64(unix.EINPROGRESS) {
+		return
+	}
+	delete(r.callers, rec.sk)
 	if r.told[rec.sk] == rec.ret {
 		delete(r.told, rec.sk)
 		return
@@ -143,7 +160,7 @@ func (r *Recording) unmerged(value []byte, dir uint32) {
 		return
 	}
 	rec := record{
-		at: u64(b[dirLast:]), took: int64(u64(b[dirLast:]) - u64(b[dirBegan:])), other: dir, stack: -1,
+		at: u64(b[dirLast:]), took: int64(u64(b[dirLast:]) - u64(b[dirBegan:])), other: dir,
 		pid: int(u64(b[dirWho:]) >> 32), tid: int(uint32(u64(b[dirWho:]))),
 		offset: int64(u64(b[dirTold:])), bytes: int64(u64(b[dirTotal:]) - u64(b[dirTold:])), count: int64(u64(b[dirCount:])),
 	}
@@ -153,18 +170,18 @@ func (r *Recording) unmerged(value []byte, dir uint32) {
 
 // stack names the functions of a record's call stack.
 func (r *Recording) stack(rec *record) []string {
-	if rec.stack < 0 {
+	if len(rec.stack) == 0 || len(r.events) == mostEvents {
 		return nil
 	}
-	key := stackKey{rec.hostPID, rec.stack}
+	key := stackKey{rec.hostPID, string(rec.stack)}
 	if names, ok := r.stacks[key]; ok {
 		return names
 	}
-	var pcs [maxFrames]uint64
-	if err := r.t.maps.stacks.Lookup(uint32(rec.stack), &pcs); err != nil {
-		return nil
+	var pcs []uint64
+	for b := rec.stack; len(b) >= 8; b = b[8:] {
+		pcs = append(pcs, binary.LittleEndian.Uint64(b))
 	}
-	names := r.name(rec.hostPID, pcs[:])
+	names := r.name(rec.hostPID, pcs)
 	r.stacks[key] = names
 	return names
 }

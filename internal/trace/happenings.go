@@ -24,19 +24,23 @@ type happenings struct {
 	dropped   int
 	droppedAt time.Duration
 
-	pids    map[int]int           // what events call a process, by its number in the world
-	members map[int]string        // by what events call it
-	alive   map[int]bool          // processes that are not pilot's own, by the agent's number
-	cwds    map[int]string        // by the number in the agent's namespace
-	paths   map[uint64]string     // by the address of an inode
-	writes  map[write]int         // places in events
-	counted map[counted]int       // likewise
-	calls   map[int]int           // writes that are told as one event, by its place
-	told    map[uint64]int64      // the error of a connect that is told, by socket
-	ended   map[uint64]string     // names of connections, by socket
-	clients map[pair]bool         // connections, the end that connected first in front
-	stacks  map[stackKey][]string // names are found once
-	maps    map[int][]procfs.VMA  // of processes with stacks
+	pids    map[int]int       // what events call a process, by its number in the world
+	members map[int]string    // by what events call it
+	alive   map[int]bool      // processes that are not pilot's own, by the agent's number
+	cwds    map[int]string    // by the number in the agent's namespace
+	paths   map[uint64]string // by the address of an inode
+	writes  map[write]int     // places in events
+	counted map[counted]int   // likewise
+	calls   map[int]int       // writes that are told as one event, by its place
+	// Of connects, by socket: the place of what is told and has no stack yet, and
+	// the stack of what is not told yet.
+	connects map[uint64]int
+	callers  map[uint64][]string
+	told     map[uint64]int64      // the error of a connect that is told, by socket
+	ended    map[uint64]string     // names of connections, by socket
+	clients  map[pair]bool         // connections, the end that connected first in front
+	stacks   map[stackKey][]string // names are found once
+	maps     map[int][]procfs.VMA  // of processes with stacks
 }
 
 type (
@@ -51,14 +55,14 @@ type (
 	pair     struct{ client, server netip.AddrPort }
 	stackKey struct {
 		hostPID int
-		stack   int32
+		stack   string
 	}
 )
 
 func newRecording(t *Tracer, w World) *Recording {
 	r := &Recording{t: t, w: w, happenings: happenings{
 		pids: map[int]int{}, members: map[int]string{}, cwds: map[int]string{}, paths: map[uint64]string{},
-		writes: map[write]int{}, counted: map[counted]int{}, calls: map[int]int{}, told: map[uint64]int64{}, ended: map[uint64]string{}, alive: map[int]bool{}, clients: map[pair]bool{},
+		writes: map[write]int{}, counted: map[counted]int{}, calls: map[int]int{}, connects: map[uint64]int{}, callers: map[uint64][]string{}, told: map[uint64]int64{}, ended: map[uint64]string{}, alive: map[int]bool{}, clients: map[pair]bool{},
 		stacks: map[stackKey][]string{}, maps: map[int][]procfs.VMA{},
 	}}
 	return r
@@ -208,7 +212,7 @@ func (r *Recording) call(rec *record) {
 	case what&callClass == callSend, what&callClass == callRecv:
 		r.bytes(rec, what&callClass == callRecv)
 	case rec.nr == unix.SYS_CONNECT:
-		r.connectFailed(rec)
+		r.connected(rec)
 	case rec.nr == unix.SYS_LISTEN:
 		if e := r.event(rec, model.EventListen); r.inet(rec) {
 			e.Object = "tcp " + rec.local.String()

@@ -13,11 +13,9 @@ import (
 
 // Sizes of the maps. The ring has what comes between two looks at it.
 const (
-	ringBytes  = 8 << 20
-	mostSocks  = 32 << 10
-	mostFiles  = 64 << 10
-	mostStacks = 16 << 10
-	maxFrames  = 32
+	ringBytes = 8 << 20
+	mostSocks = 32 << 10
+	mostFiles = 64 << 10
 )
 
 // maps are what the programs share with the agent.
@@ -31,7 +29,6 @@ type maps struct {
 	files   *ebpf.Map    // inode, process, world -> bytes and calls
 	lost    *ebpf.Map    // records that found no room
 	ring    *ebpf.Map    // records
-	stacks  *ebpf.Map    // call stacks
 	scratch [4]*ebpf.Map // a record for each kind of program: one may interrupt another
 }
 
@@ -56,7 +53,6 @@ func newMaps() (m *maps, err error) {
 		{&m.files, "files", ebpf.MapSpec{Type: ebpf.Hash, KeySize: 16, ValueSize: 16, MaxEntries: mostFiles, Flags: noPrealloc}},
 		{&m.lost, "lost", ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}},
 		{&m.ring, "ring", ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: ringBytes}},
-		{&m.stacks, "stacks", ebpf.MapSpec{Type: ebpf.StackTrace, KeySize: 4, ValueSize: 8 * maxFrames, MaxEntries: mostStacks}},
 	}
 	for i := range m.scratch {
 		specs = append(specs, struct {
@@ -78,7 +74,7 @@ func newMaps() (m *maps, err error) {
 const noPrealloc = 1
 
 func (m *maps) close() {
-	for _, one := range append([]*ebpf.Map{m.calls, m.spaces, m.nets, m.begun, m.socks, m.bases, m.files, m.lost, m.ring, m.stacks}, m.scratch[:]...) {
+	for _, one := range append([]*ebpf.Map{m.calls, m.spaces, m.nets, m.begun, m.socks, m.bases, m.files, m.lost, m.ring}, m.scratch[:]...) {
 		if one != nil {
 			_ = one.Close()
 		}
@@ -100,7 +96,7 @@ func attach(l *layout, m *maps, level Level) (links []link.Link, err error) {
 		{"sched_process_exec", exec(l, m)},
 		{"sched_process_exit", gone(l, m)},
 		{"signal_deliver", signal(l, m)},
-		{"inet_sock_set_state", state(l, m, level)},
+		{"inet_sock_set_state", state(l, m)},
 		{"sys_exit", exit(l, m, level)},
 		{"sys_enter", enter(l, m)},
 	} {

@@ -44,11 +44,18 @@ const (
 	atBytes   = 160 // u64
 	atCount   = 168 // u64
 	atTook    = 176 // u64
-	atStack   = 184 // s32, of the map of stacks; negative for none
+	atStack   = 184 // s32, how many bytes there are of the stack; negative for none
 	atOther   = 188 // u32: a child; the old state; 1 for what was received
-	atText    = 192
+	atPCs     = 192 // the call stack
+	maxFrames = 32
+	atText    = atPCs + 8*maxFrames
 	textSize  = 256
-	shortSize = atText
+)
+
+// A record is as long as it needs to be.
+const (
+	shortSize = atPCs
+	stackSize = atText
 	longSize  = atText + 2*textSize
 )
 
@@ -64,7 +71,7 @@ type record struct {
 	family, protocol           uint16
 	local, remote              netip.AddrPort
 	offset, bytes, count, took int64
-	stack                      int32
+	stack                      []byte
 	other                      uint32
 	text                       []byte // both paths, or the arguments
 }
@@ -80,8 +87,13 @@ func decode(b []byte) (r record, ok bool) {
 		ret: int64(u64(b[atRet:])), inode: u64(b[atInode:]), sk: u64(b[atSk:]),
 		mode: u32(b[atMode:]), fmode: u32(b[atFMode:]), family: u16(b[atFamily:]), protocol: u16(b[atProto:]),
 		offset: int64(u64(b[atOffset:])), bytes: int64(u64(b[atBytes:])), count: int64(u64(b[atCount:])),
-		took: int64(u64(b[atTook:])), stack: int32(u32(b[atStack:])), other: u32(b[atOther:]),
-		text: b[shortSize:],
+		took: int64(u64(b[atTook:])), other: u32(b[atOther:]),
+	}
+	if len(b) >= stackSize {
+		r.text = b[stackSize:]
+		if n := int32(u32(b[atStack:])); n > 0 {
+			r.stack = b[atPCs : atPCs+min(int(n), 8*maxFrames)]
+		}
 	}
 	for i := range r.args {
 		r.args[i] = u64(b[atArgs+8*i:])

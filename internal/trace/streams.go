@@ -24,7 +24,6 @@ const (
 	sockTID     = 108
 	sockWorld   = 112
 	sockHostPID = 116
-	sockStack   = 120 // s32
 	sockEnds    = 128 // as a record has them from atFamily on
 	endsSize    = 40
 	sockSize    = sockEnds + endsSize
@@ -61,13 +60,13 @@ func (p *program) bytes(level Level) {
 		atomic(asm.FetchAdd, asm.R9, asm.R1, dirTotal), asm.StoreMem(rec, atOffset, asm.R1, quad),
 		asm.StoreImm(rec, atKind, recStream, word), asm.Mov.Imm(asm.R5, 1), asm.StoreMem(rec, atCount, asm.R5, quad))
 	if level == Full {
-		p.emit(shortSize, noWakeup)
+		p.emitAll(level)
 		p.add(asm.Ja.Label(out))
 	} else {
 		p.merge()
 	}
 	p.here("file")
-	p.written()
+	p.written(level)
 }
 
 // peeked leaves when the call only looked at what is there.
@@ -187,7 +186,7 @@ func (p *program) flush(nothing string) {
 }
 
 // written counts what is written to a file, and tells of the first time.
-func (p *program) written() {
+func (p *program) written(level Level) {
 	p.add(asm.Mov.Reg(asm.R1, asm.R8), asm.And.Imm(asm.R1, callClass), asm.JNE.Imm(asm.R1, callSend, out),
 		asm.LoadMem(asm.R1, rec, atRet, quad), asm.JSLT.Imm(asm.R1, 0, "plain2"), asm.JEq.Imm(asm.R1, 0, out))
 	p.fileKey()
@@ -199,7 +198,7 @@ func (p *program) written() {
 	p.add(asm.LoadMem(asm.R1, rec, atRet, quad), asm.StoreMem(fp, slotB, asm.R1, quad), asm.Mov.Imm(asm.R5, 1), asm.StoreMem(fp, slotB+8, asm.R5, quad))
 	p.store(p.m.files.FD(), slotFile, slotB, 0)
 	p.here("plain2")
-	p.emit(shortSize, noWakeup)
+	p.emitAll(level)
 }
 
 // States of connections, include/net/tcp_states.h.
@@ -215,7 +214,7 @@ const (
 
 // state is run when a connection's state changes: by a call of its owner, or by
 // what came from its peer, and then on behalf of whoever the processor runs.
-func state(l *layout, m *maps, level Level) asm.Instructions {
+func state(l *layout, m *maps) asm.Instructions {
 	p := &program{l: l, m: m}
 	p.add(asm.Mov.Reg(ctx, asm.R1), asm.LoadMem(asm.R8, asm.R1, 0, quad))
 	p.follow(asm.R4, slotA, asm.R8, l.skNet, out)
@@ -253,7 +252,7 @@ func state(l *layout, m *maps, level Level) asm.Instructions {
 	p.add(asm.LoadMem(asm.R8, fp, slotD, quad), asm.LoadMem(asm.R1, ctx, 8, word), asm.StoreMem(rec, atOther, asm.R1, word),
 		asm.LoadMem(asm.R1, ctx, 16, word), asm.StoreMem(rec, atNr, asm.R1, word), asm.StoreMem(rec, atSk, asm.R8, quad))
 	p.ends(asm.R8)
-	p.transition(level)
+	p.transition()
 	return p.end()
 }
 
@@ -291,7 +290,7 @@ func (p *program) settle() {
 }
 
 // transition acts on the states in the record. The socket is in slot D.
-func (p *program) transition(level Level) {
+func (p *program) transition() {
 	m := p.m
 	p.add(asm.LoadMem(asm.R1, rec, atSk, quad), asm.StoreMem(fp, slotKey, asm.R1, quad))
 	p.add(asm.LoadMem(asm.R2, rec, atNr, word), asm.LoadMem(asm.R1, rec, atOther, word),
@@ -320,11 +319,8 @@ func (p *program) transition(level Level) {
 
 	p.here("connecting")
 	p.add(asm.LoadMem(asm.R1, rec, atArgs, quad), asm.JEq.Imm(asm.R1, 0, out))
-	if level == Full {
-		p.stack(0)
-	}
 	p.blank()
-	for _, f := range [][2]int16{{atPID, sockPID}, {atTID, sockTID}, {atHostPID, sockHostPID}, {atStack, sockStack}} {
+	for _, f := range [][2]int16{{atPID, sockPID}, {atTID, sockTID}, {atHostPID, sockHostPID}} {
 		p.add(asm.LoadMem(asm.R1, rec, f[0], word), asm.StoreMem(fp, slotZero+f[1], asm.R1, word))
 	}
 	p.add(asm.LoadMem(asm.R1, rec, atTime, quad), asm.StoreMem(fp, slotZero+sockOpened, asm.R1, quad))
@@ -345,7 +341,7 @@ func (p *program) transition(level Level) {
 	p.here("connected")
 	p.lookup(m.socks.FD(), slotKey)
 	p.add(asm.JEq.Imm(asm.R0, 0, out))
-	for _, f := range [][2]int16{{sockPID, atPID}, {sockTID, atTID}, {sockHostPID, atHostPID}, {sockStack, atStack}} {
+	for _, f := range [][2]int16{{sockPID, atPID}, {sockTID, atTID}, {sockHostPID, atHostPID}} {
 		p.add(asm.LoadMem(asm.R1, asm.R0, f[0], word), asm.StoreMem(rec, f[1], asm.R1, word))
 	}
 	p.add(asm.LoadMem(asm.R2, asm.R0, sockOpened, quad), asm.LoadMem(asm.R1, rec, atTime, quad), asm.Sub.Reg(asm.R1, asm.R2), asm.StoreMem(rec, atTook, asm.R1, quad))

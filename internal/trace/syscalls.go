@@ -87,7 +87,7 @@ func exit(l *layout, m *maps, level Level) asm.Instructions {
 		asm.JEq.Imm(asm.R1, callSend, "bytes"), asm.JEq.Imm(asm.R1, callRecv, "bytes"), asm.JNE.Imm(asm.R1, callOpen, "paths"))
 	p.opened()
 	p.here("paths")
-	p.paths()
+	p.paths(level)
 	p.add(asm.Ja.Label(out))
 	p.here("bytes")
 	p.bytes(level)
@@ -114,7 +114,6 @@ func (p *program) failed() {
 		asm.Mov.Reg(asm.R2, asm.R8), asm.And.Imm(asm.R2, callFailed), asm.JEq.Imm(asm.R2, 0, out))
 	p.add(asm.Mov.Reg(asm.R2, asm.R8), asm.And.Imm(asm.R2, callLong), asm.JNE.Imm(asm.R2, 0, fine))
 	p.add(asm.JEq.Imm(asm.R1, -int32(unix.EAGAIN), out), asm.JEq.Imm(asm.R1, -int32(unix.EINTR), out),
-		asm.JEq.Imm(asm.R1, -int32(unix.EINPROGRESS), out),
 		asm.JSLE.Imm(asm.R1, -512, out)) // the kernel will make it again: ERESTARTSYS and its kin
 	p.here(fine)
 }
@@ -131,11 +130,9 @@ func (p *program) long() {
 func (p *program) stack(bit int32) {
 	const userStack = 1 << 8 // BPF_F_USER_STACK
 	none := p.fresh("nostack")
-	if bit != 0 {
-		p.add(asm.Mov.Reg(asm.R1, asm.R8), asm.And.Imm(asm.R1, bit), asm.JEq.Imm(asm.R1, 0, none))
-	}
-	p.add(asm.Mov.Reg(asm.R1, ctx), asm.LoadMapPtr(asm.R2, p.m.stacks.FD()), asm.Mov.Imm(asm.R3, userStack),
-		asm.FnGetStackid.Call(), asm.StoreMem(rec, atStack, asm.R0, word))
+	p.add(asm.Mov.Reg(asm.R1, asm.R8), asm.And.Imm(asm.R1, bit), asm.JEq.Imm(asm.R1, 0, none))
+	p.add(asm.Mov.Reg(asm.R1, ctx), asm.Mov.Reg(asm.R2, rec), asm.Add.Imm(asm.R2, atPCs), asm.Mov.Imm(asm.R3, 8*maxFrames), asm.Mov.Imm(asm.R4, userStack),
+		asm.FnGetStack.Call(), asm.StoreMem(rec, atStack, asm.R0, word))
 	p.here(none)
 }
 
@@ -217,7 +214,7 @@ func (p *program) fileKey() {
 }
 
 // paths reads the call's paths, or its socket address, and tells of it.
-func (p *program) paths() {
+func (p *program) paths(level Level) {
 	short, other := p.fresh("short"), p.fresh("nosockaddr")
 	p.add(asm.Mov.Reg(asm.R1, asm.R8), asm.And.Imm(asm.R1, callTo), asm.JEq.Imm(asm.R1, 0, other),
 		asm.LoadMem(asm.R3, rec, atArgs+8, quad),
@@ -232,7 +229,7 @@ func (p *program) paths() {
 	p.emit(longSize, noWakeup)
 	p.add(asm.Ja.Label(out))
 	p.here(short)
-	p.emit(shortSize, noWakeup)
+	p.emitAll(level)
 }
 
 // path reads one path of the caller.
