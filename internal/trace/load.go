@@ -93,7 +93,7 @@ func attach(l *layout, m *maps, level Level) (links []link.Link, err error) {
 		code  asm.Instructions
 	}{
 		{"sched_process_fork", fork(l, m)},
-		{"sched_process_exec", exec(l, m)},
+		{"sched_process_exec", execed(l, m)},
 		{"sched_process_exit", gone(l, m)},
 		{"signal_deliver", signal(l, m)},
 		{"inet_sock_set_state", state(l, m)},

@@ -41,6 +41,7 @@ func (p *program) bytes(level Level) {
 	// The end of a stream, or an error: told as it is.
 	p.add(asm.JSLT.Imm(asm.R1, 0, "plain"), asm.Mov.Reg(asm.R1, asm.R8), asm.And.Imm(asm.R1, callClass), asm.JNE.Imm(asm.R1, callRecv, out))
 	p.here("plain")
+	p.ends(asm.R9)
 	p.soFar(func() {
 		sent := p.fresh("sent")
 		p.add(asm.Mov.Reg(asm.R2, asm.R8), asm.And.Imm(asm.R2, callClass), asm.JNE.Imm(asm.R2, callRecv, sent),
@@ -80,12 +81,13 @@ func (p *program) peeked() {
 }
 
 // known finds the connection of the record, R0. One that is not known yet was
-// there when the world was released: bases says what went over it before.
+// there when the world was released, and R9 is its socket: bases says what went over it before.
 func (p *program) known() {
 	have, fresh := p.fresh("known"), p.fresh("nobase")
 	p.add(asm.LoadMem(asm.R1, rec, atSk, quad), asm.StoreMem(fp, slotA, asm.R1, quad))
 	p.lookup(p.m.socks.FD(), slotA)
 	p.add(asm.JNE.Imm(asm.R0, 0, have))
+	p.ends(asm.R9)
 	p.blank()
 	p.add(asm.LoadMem(asm.R4, rec, atInode, quad), asm.Mov.Imm(asm.R5, 0), asm.StoreMem(fp, slotB, asm.R5, quad))
 	p.read(fp, slotB, 8, asm.R4, p.l.inodeIno)

@@ -68,6 +68,7 @@ func exit(l *layout, m *maps, level Level) asm.Instructions {
 	p := &program{l: l, m: m}
 	p.add(asm.Mov.Reg(ctx, asm.R1), asm.LoadMem(asm.R2, asm.R1, 0, quad), asm.LoadMem(asm.R2, asm.R2, regNr, quad))
 	p.what()
+	p.add(asm.LoadMem(asm.R1, ctx, 8, quad), asm.JEq.Imm(asm.R1, -int32(unix.EAGAIN), out)) // so many end
 	p.add(asm.FnGetCurrentTaskBtf.Call(), asm.Mov.Reg(asm.R9, asm.R0))
 	p.world(asm.R9, out)
 	p.record(m.scratch[0].FD(), recCall)
@@ -113,7 +114,7 @@ func (p *program) failed() {
 	p.add(asm.LoadMem(asm.R1, rec, atRet, quad), asm.JSGE.Imm(asm.R1, 0, fine),
 		asm.Mov.Reg(asm.R2, asm.R8), asm.And.Imm(asm.R2, callFailed), asm.JEq.Imm(asm.R2, 0, out))
 	p.add(asm.Mov.Reg(asm.R2, asm.R8), asm.And.Imm(asm.R2, callLong), asm.JNE.Imm(asm.R2, 0, fine))
-	p.add(asm.JEq.Imm(asm.R1, -int32(unix.EAGAIN), out), asm.JEq.Imm(asm.R1, -int32(unix.EINTR), out),
+	p.add(asm.JEq.Imm(asm.R1, -int32(unix.EINTR), out),
 		asm.JSLE.Imm(asm.R1, -512, out)) // the kernel will make it again: ERESTARTSYS and its kin
 	p.here(fine)
 }
@@ -171,6 +172,10 @@ func (p *program) descriptor() {
 	p.follow(asm.R4, slotC, asm.R4, l.filePrivate, none)
 	p.follow(asm.R4, slotC, asm.R4, l.socketSk, none)
 	p.add(asm.Mov.Reg(asm.R9, asm.R4), asm.StoreMem(rec, atSk, asm.R9, quad))
+	// The rest is known already of most connections that are used.
+	p.read(rec, atFamily, 2, asm.R9, l.skFamily)
+	p.read(rec, atProto, 2, asm.R9, l.skProtocol)
+	p.add(asm.Mov.Reg(asm.R1, asm.R8), asm.And.Imm(asm.R1, callClass), asm.JEq.Imm(asm.R1, callSend, none), asm.JEq.Imm(asm.R1, callRecv, none))
 	p.ends(asm.R9)
 	p.here(none)
 }

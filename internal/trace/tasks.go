@@ -23,8 +23,8 @@ func fork(l *layout, m *maps) asm.Instructions {
 	return p.end()
 }
 
-// exec is run when a process has become another program.
-func exec(l *layout, m *maps) asm.Instructions {
+// execed is run when a process has become another program.
+func execed(l *layout, m *maps) asm.Instructions {
 	p := &program{l: l, m: m}
 	p.add(asm.Mov.Reg(ctx, asm.R1), asm.LoadMem(asm.R9, asm.R1, 0, quad))
 	p.world(asm.R9, out)
