@@ -67,7 +67,9 @@ var interesting = map[uint32]uint32{
 func callTable(level Level) map[uint32]uint32 {
 	out := map[uint32]uint32{}
 	for nr, what := range interesting {
-		if level == Full {
+		if level != Full {
+			what &^= callTimed
+		} else {
 			switch what & callClass {
 			case callOpen:
 				what |= callStack

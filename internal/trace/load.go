@@ -14,6 +14,7 @@ import (
 // Sizes of the maps. The ring has what comes between two looks at it.
 const (
 	ringBytes = 8 << 20
+	fullBytes = 32 << 20 // at level Full
 	mostSocks = 32 << 10
 	mostFiles = 64 << 10
 )
@@ -32,8 +33,12 @@ type maps struct {
 	scratch [4]*ebpf.Map // a record for each kind of program: one may interrupt another
 }
 
-func newMaps() (m *maps, err error) {
+func newMaps(level Level) (m *maps, err error) {
 	m = &maps{}
+	ring := uint32(ringBytes)
+	if level == Full {
+		ring = fullBytes
+	}
 	defer func() {
 		if err != nil {
 			m.close()
@@ -52,7 +57,7 @@ func newMaps() (m *maps, err error) {
 		{&m.bases, "bases", ebpf.MapSpec{Type: ebpf.Hash, KeySize: 8, ValueSize: 16, MaxEntries: mostSocks, Flags: noPrealloc}},
 		{&m.files, "files", ebpf.MapSpec{Type: ebpf.Hash, KeySize: 16, ValueSize: 16, MaxEntries: mostFiles, Flags: noPrealloc}},
 		{&m.lost, "lost", ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}},
-		{&m.ring, "ring", ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: ringBytes}},
+		{&m.ring, "ring", ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: ring}},
 	}
 	for i := range m.scratch {
 		specs = append(specs, struct {
@@ -88,21 +93,25 @@ func attach(l *layout, m *maps, level Level) (links []link.Link, err error) {
 			return nil, err
 		}
 	}
-	for _, one := range []struct {
-		point string
-		code  asm.Instructions
-	}{
+	type point struct {
+		name string
+		code asm.Instructions
+	}
+	points := []point{
 		{"sched_process_fork", fork(l, m)},
 		{"sched_process_exec", execed(l, m)},
 		{"sched_process_exit", gone(l, m)},
 		{"signal_deliver", signal(l, m)},
 		{"inet_sock_set_state", state(l, m)},
 		{"sys_exit", exit(l, m, level)},
-		{"sys_enter", enter(l, m)},
-	} {
-		at, err := run(one.point, one.code)
+	}
+	if level == Full { // every call of every process on the host passes here
+		points = append(points, point{"sys_enter", enter(l, m)})
+	}
+	for _, p := range points {
+		at, err := run(p.name, p.code)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("tracepoint %s: %w", one.point, err), detach(links))
+			return nil, errors.Join(fmt.Errorf("tracepoint %s: %w", p.name, err), detach(links))
 		}
 		links = append(links, at)
 	}

@@ -77,7 +77,9 @@ func exit(l *layout, m *maps, level Level) asm.Instructions {
 		p.add(asm.LoadMem(asm.R2, asm.R1, reg, quad), asm.StoreMem(rec, int16(atArgs+8*i), asm.R2, quad))
 	}
 	p.add(asm.LoadMem(asm.R1, ctx, 8, quad), asm.StoreMem(rec, atRet, asm.R1, quad))
-	p.took()
+	if level == Full {
+		p.took()
+	}
 	p.failed()
 	p.long()
 	if level == Full {

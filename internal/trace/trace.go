@@ -62,7 +62,7 @@ func Open(level Level) (t *Tracer, err error) {
 		return nil, err
 	}
 	t = &Tracer{level: level, worlds: map[uint32]*Recording{}, emptied: make(chan struct{})}
-	if t.maps, err = newMaps(); err != nil {
+	if t.maps, err = newMaps(level); err != nil {
 		return nil, err
 	}
 	if t.reader, err = ringbuf.NewReader(t.maps.ring); err != nil {
