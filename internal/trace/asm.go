@@ -136,6 +136,9 @@ func (p *program) record(scratch int, kind int32) {
 func (p *program) clear(kind int32) {
 	p.add(asm.FnKtimeGetNs.Call(), asm.StoreMem(rec, atTime, asm.R0, quad))
 	p.add(asm.StoreImm(rec, atKind, int64(kind), word), asm.StoreImm(rec, atStack, -1, word))
+	for _, at := range []int16{atTask, atParent, atStart} {
+		p.add(asm.Mov.Imm(asm.R5, 0), asm.StoreMem(rec, at, asm.R5, quad))
+	}
 	for at := int16(atRet); at < atStack; at += 8 {
 		p.add(asm.Mov.Imm(asm.R5, 0), asm.StoreMem(rec, at, asm.R5, quad))
 	}

@@ -173,15 +173,20 @@ func (r *Recording) stack(rec *record) []string {
 	if len(rec.stack) == 0 || len(r.events) == mostEvents {
 		return nil
 	}
-	key := stackKey{rec.hostPID, string(rec.stack)}
+	return r.named(rec.hostPID, rec.stack)
+}
+
+// named names code addresses of a process, each list once.
+func (r *Recording) named(hostPID int, addresses []byte) []string {
+	key := stackKey{hostPID, string(addresses)}
 	if names, ok := r.stacks[key]; ok {
 		return names
 	}
 	var pcs []uint64
-	for b := rec.stack; len(b) >= 8; b = b[8:] {
+	for b := addresses; len(b) >= 8; b = b[8:] {
 		pcs = append(pcs, binary.LittleEndian.Uint64(b))
 	}
-	names := r.name(rec.hostPID, pcs)
+	names := r.name(hostPID, pcs)
 	r.stacks[key] = names
 	return names
 }

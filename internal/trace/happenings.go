@@ -4,6 +4,7 @@ package trace
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
+	"github.com/pilotexec/pilot/internal/unwind"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,8 +38,9 @@ type happenings struct {
 	// the stack of what is not told yet.
 	connects map[uint64]int
 	callers  map[uint64][]string
-	told     map[uint64]int64      // the error of a connect that is told, by socket
-	ended    map[uint64]string     // names of connections, by socket
+	told     map[uint64]int64  // the error of a connect that is told, by socket
+	ended    map[uint64]string // names of connections, by socket
+	programs map[fileID]unwind.Goroutines
 	clients  map[pair]bool         // connections, the end that connected first in front
 	stacks   map[stackKey][]string // names are found once
 	maps     map[int][]procfs.VMA  // of processes with stacks
@@ -52,6 +55,7 @@ type (
 		inode uint64
 		pid   uint32 // the number in the world
 	}
+	fileID   struct{ dev, ino uint64 }
 	pair     struct{ client, server netip.AddrPort }
 	stackKey struct {
 		hostPID int
@@ -62,7 +66,7 @@ type (
 func newRecording(t *Tracer, w World) *Recording {
 	r := &Recording{t: t, w: w, happenings: happenings{
 		pids: map[int]int{}, members: map[int]string{}, cwds: map[int]string{}, paths: map[uint64]string{},
-		writes: map[write]int{}, counted: map[counted]int{}, calls: map[int]int{}, connects: map[uint64]int{}, callers: map[uint64][]string{}, told: map[uint64]int64{}, ended: map[uint64]string{}, alive: map[int]bool{}, clients: map[pair]bool{},
+		writes: map[write]int{}, counted: map[counted]int{}, calls: map[int]int{}, connects: map[uint64]int{}, callers: map[uint64][]string{}, told: map[uint64]int64{}, programs: map[fileID]unwind.Goroutines{}, ended: map[uint64]string{}, alive: map[int]bool{}, clients: map[pair]bool{},
 		stacks: map[stackKey][]string{}, maps: map[int][]procfs.VMA{},
 	}}
 	return r
@@ -80,6 +84,10 @@ func (r *Recording) pid(number int) int {
 func (r *Recording) event(rec *record, kind string) model.Event {
 	e := model.Event{Kind: kind, At: r.since(rec.at - uint64(rec.took)), TID: rec.tid, PID: r.pid(rec.pid)}
 	e.Member = r.members[e.PID]
+	if rec.task != 0 {
+		e.Task = fmt.Sprintf("goroutine %d", rec.task)
+		e.Maker = r.maker(rec)
+	}
 	if rec.ret < 0 {
 		e.Error = unix.ErrnoName(unix.Errno(-rec.ret))
 	}
@@ -161,6 +169,7 @@ func (r *Recording) executed(rec *record) {
 			r.members[pid] = member
 		}
 	}
+	r.goroutines(rec.hostPID)
 	if cwd, err := procfs.Cwd(rec.hostPID); err == nil {
 		r.cwds[rec.hostPID] = cwd
 	}

@@ -18,7 +18,8 @@ type layout struct {
 	inodeIno, socketSk                                           int32
 	skFamily, skNum, skDport, skDaddr, skRcv, skDaddr6, skRcv6   int32
 	skNet, netInum, skSocket, skProtocol, skErr, skShutdown      int32
-	signalLive, signalCode, mmArgs, mmArgsEnd                    int32
+	taskBase,
+	signalLive, signalCode, mmArgs, mmArgsEnd int32
 }
 
 // readLayout asks the kernel's type information.
@@ -39,6 +40,7 @@ func readLayout() (*layout, error) {
 		{&l.taskMM, "task_struct", []string{"mm"}},
 		{&l.taskSignal, "task_struct", []string{"signal"}},
 		{&l.taskExit, "task_struct", []string{"exit_code"}},
+		{&l.taskBase, "task_struct", []string{"thread", "fsbase"}},
 		{&l.pidLevel, "pid", []string{"level"}},
 		{&l.pidNumbers, "pid", []string{"numbers"}},
 		{&l.spaceInum, "pid_namespace", []string{"ns", "inum"}},

@@ -28,6 +28,7 @@ type maps struct {
 	socks   *ebpf.Map    // socket -> what is kept of it
 	bases   *ebpf.Map    // inode of a socket -> bytes sent and received before the release
 	files   *ebpf.Map    // inode, process, world -> bytes and calls
+	tasks   *ebpf.Map    // process, by the agent's number -> unwind.Goroutines
 	lost    *ebpf.Map    // records that found no room
 	ring    *ebpf.Map    // records
 	scratch [4]*ebpf.Map // a record for each kind of program: one may interrupt another
@@ -56,6 +57,7 @@ func newMaps(level Level) (m *maps, err error) {
 		{&m.socks, "socks", ebpf.MapSpec{Type: ebpf.LRUHash, KeySize: 8, ValueSize: sockSize, MaxEntries: mostSocks}},
 		{&m.bases, "bases", ebpf.MapSpec{Type: ebpf.Hash, KeySize: 8, ValueSize: 16, MaxEntries: mostSocks, Flags: noPrealloc}},
 		{&m.files, "files", ebpf.MapSpec{Type: ebpf.Hash, KeySize: 16, ValueSize: 16, MaxEntries: mostFiles, Flags: noPrealloc}},
+		{&m.tasks, "tasks", ebpf.MapSpec{Type: ebpf.LRUHash, KeySize: 4, ValueSize: 12, MaxEntries: 4096}},
 		{&m.lost, "lost", ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}},
 		{&m.ring, "ring", ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: ring}},
 	}
@@ -79,7 +81,7 @@ func newMaps(level Level) (m *maps, err error) {
 const noPrealloc = 1
 
 func (m *maps) close() {
-	for _, one := range append([]*ebpf.Map{m.calls, m.spaces, m.nets, m.begun, m.socks, m.bases, m.files, m.lost, m.ring}, m.scratch[:]...) {
+	for _, one := range append([]*ebpf.Map{m.calls, m.spaces, m.nets, m.begun, m.socks, m.bases, m.files, m.tasks, m.lost, m.ring}, m.scratch[:]...) {
 		if one != nil {
 			_ = one.Close()
 		}

@@ -46,7 +46,10 @@ const (
 	atTook    = 176 // u64
 	atStack   = 184 // s32, how many bytes there are of the stack; negative for none
 	atOther   = 188 // u32: a child; the old state; 1 for what was received
-	atPCs     = 192 // the call stack
+	atTask    = 192 // u64, the goroutine
+	atParent  = 200 // u64, the one that started it
+	atStart   = 208 // u64, where
+	atPCs     = 216 // the call stack
 	maxFrames = 32
 	atText    = atPCs + 8*maxFrames
 	textSize  = 256
@@ -73,6 +76,7 @@ type record struct {
 	offset, bytes, count, took int64
 	stack                      []byte
 	other                      uint32
+	task, parent, start        uint64
 	text                       []byte // both paths, or the arguments
 }
 
@@ -89,6 +93,7 @@ func decode(b []byte) (r record, ok bool) {
 		offset: int64(u64(b[atOffset:])), bytes: int64(u64(b[atBytes:])), count: int64(u64(b[atCount:])),
 		took: int64(u64(b[atTook:])), other: u32(b[atOther:]),
 	}
+	r.task, r.parent, r.start = u64(b[atTask:]), u64(b[atParent:]), u64(b[atStart:])
 	if len(b) >= stackSize {
 		r.text = b[stackSize:]
 		if n := int32(u32(b[atStack:])); n > 0 {

@@ -33,6 +33,7 @@ func (r *Recording) look() error {
 			r.pids[number] = ph.PID
 		}
 		_ = r.cwd(ph.HostPID)
+		r.goroutines(ph.HostPID)
 		listening, err := connections(ph.HostPID, ends)
 		if err != nil {
 			return err

@@ -84,6 +84,7 @@ func exit(l *layout, m *maps, level Level) asm.Instructions {
 	p.long()
 	if level == Full {
 		p.stack(callStack)
+		p.task()
 	}
 	p.descriptor()
 	p.add(asm.Mov.Reg(asm.R1, asm.R8), asm.And.Imm(asm.R1, callClass),
@@ -137,6 +138,35 @@ func (p *program) stack(bit int32) {
 	p.add(asm.Mov.Reg(asm.R1, ctx), asm.Mov.Reg(asm.R2, rec), asm.Add.Imm(asm.R2, atPCs), asm.Mov.Imm(asm.R3, 8*maxFrames), asm.Mov.Imm(asm.R4, userStack),
 		asm.FnGetStack.Call(), asm.StoreMem(rec, atStack, asm.R0, word))
 	p.here(none)
+}
+
+// task fills in the goroutine, where the process has such. Its struct g is what
+// the last word below the thread's FS base leads to.
+func (p *program) task() {
+	none := p.fresh("notask")
+	p.add(asm.LoadMem(asm.R1, rec, atHostPID, word), asm.StoreMem(fp, slotKey, asm.R1, word))
+	p.lookup(p.m.tasks.FD(), slotKey)
+	p.add(asm.JEq.Imm(asm.R0, 0, none))
+	slots := []int16{slotB, slotC, slotD}
+	for i, slot := range slots {
+		p.add(asm.LoadMem(asm.R1, asm.R0, int16(4*i), word), asm.StoreMem(fp, slot, asm.R1, quad))
+	}
+	p.read(fp, slotA, 8, asm.R9, p.l.taskBase)
+	p.add(asm.LoadMem(asm.R3, fp, slotA, quad), asm.Sub.Imm(asm.R3, 8))
+	p.readUser(fp, slotA)
+	for i, to := range []int32{atTask, atParent, atStart} {
+		next := p.fresh("field")
+		p.add(asm.LoadMem(asm.R4, fp, slots[i], quad), asm.JEq.Imm(asm.R4, 0, next),
+			asm.LoadMem(asm.R3, fp, slotA, quad), asm.Add.Reg(asm.R3, asm.R4))
+		p.readUser(rec, to)
+		p.here(next)
+	}
+	p.here(none)
+}
+
+// readUser copies 8 bytes of the caller from address R3 to base+to.
+func (p *program) readUser(base asm.Register, to int32) {
+	p.add(asm.Mov.Reg(asm.R1, base), asm.Add.Imm(asm.R1, to), asm.Mov.Imm(asm.R2, 8), asm.FnProbeReadUser.Call())
 }
 
 // descriptor fills in what the call's descriptor leads to. R9, the task, becomes

@@ -91,11 +91,35 @@ func TestPrivMerged(t *testing.T) {
 			}
 		}
 		wantSpans(t, level, events, before*64, int64(before+2*requests)*64)
+		if level == Full {
+			wantTasks(t, events)
+		}
 		if level == Effects && len(events) > 100 {
 			t.Errorf("%d events of one connection", len(events))
 		}
 		if level == Full && len(events) < 4*2*requests {
 			t.Errorf("%d events of %d requests", len(events), 2*requests)
+		}
+	}
+}
+
+// wantTasks wants the two goroutines of a server, of which one has started the
+// other.
+func wantTasks(t *testing.T, events []model.Event) {
+	t.Helper()
+	makers := map[string]string{}
+	for _, e := range events {
+		if e.Kind == model.EventSend {
+			makers[e.Task] = e.Maker
+		}
+	}
+	if len(makers) != 2 || makers["goroutine 1"] != "" {
+		t.Errorf("goroutines that send: %q", makers)
+	}
+	delete(makers, "goroutine 1")
+	for task, maker := range makers {
+		if !strings.HasPrefix(maker, "goroutine 1 at github.com/pilotexec/pilot/internal/trace.serve (bench_priv_test.go:") {
+			t.Errorf("%s was started by %q", task, maker)
 		}
 	}
 }
