@@ -230,3 +230,47 @@ func wantStacks(t *testing.T, events []model.Event) {
 		}
 	}
 }
+
+// TestPrivEventsOfQueues wants the offsets of connections that had full queues at
+// the fork to go together: nobody receives what was not sent.
+func TestPrivEventsOfQueues(t *testing.T) {
+	s := stage(t, member{kind: "tcp-server"}, member{kind: "tcp-client"})
+	o := s.agent(t, request{Run: &model.Spec{Action: []string{"true"}, Trace: model.TraceEffects}})
+	if o.Report == nil {
+		t.Fatal(o.Problems)
+	}
+	type end struct{ conn, member, kind string }
+	first, next := map[end]int64{}, map[end]int64{}
+	for _, e := range o.Report.Trial.Events {
+		if e.Error != "" || e.Kind != model.EventSend && e.Kind != model.EventReceive {
+			continue
+		}
+		at := end{e.Conn, e.Member, e.Kind}
+		if have, known := next[at]; !known {
+			first[at] = e.Offset
+		} else if have != e.Offset {
+			t.Errorf("%+v, want it at %d", e, have)
+		}
+		next[at] = e.Offset + e.Bytes
+	}
+	other, queued := map[string]string{"tcp-server": "tcp-client", "tcp-client": "tcp-server"}, 0
+	for at, received := range next {
+		if at.kind != model.EventReceive || received == 0 {
+			continue
+		}
+		from := end{at.conn, other[at.member], model.EventSend}
+		sent, sends := next[from]
+		if sends && sent < received {
+			t.Errorf("%s: %s received up to %d, sent was up to %d", at.conn, at.member, received, sent)
+		}
+		if first[at] != 0 {
+			t.Errorf("%s: %s begins to receive at %d", at.conn, at.member, first[at])
+		}
+		if first[from] > 100<<10 {
+			queued++
+		}
+	}
+	if queued == 0 {
+		t.Errorf("no connection had a full queue: %v", first)
+	}
+}
