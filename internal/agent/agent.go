@@ -25,6 +25,7 @@ import (
 	"github.com/pilotexec/pilot/internal/peer"
 	"github.com/pilotexec/pilot/internal/plan"
 	"github.com/pilotexec/pilot/internal/spawn"
+	"github.com/pilotexec/pilot/internal/trace"
 )
 
 // An Engine is the agent as the command line sees it.
@@ -109,6 +110,7 @@ type run struct {
 	snap     *capture.Snapshot
 	trial    *side
 	control  *side
+	events   *trace.Tracer // nil when nothing is traced
 	snapTime model.Pause
 	// facts are of the members, and predicted is what the pause takes by them.
 	facts     []plan.ProcessFacts
@@ -124,7 +126,9 @@ type side struct {
 	// egress is nil where the kernel cannot make it.
 	egress *egress.Gateway
 	ward   *ward
-	seen   model.World
+	// recording is nil when nothing is traced, and after its end.
+	recording *trace.Recording
+	seen      model.World
 }
 
 // check refuses what cannot be piloted, before anything is touched, and
@@ -266,6 +270,7 @@ func (r *run) spawn(ctx context.Context) error {
 			r.gaps = append(r.gaps, gap)
 		}
 	}
+	r.beginTrace()
 	opening := spawn.Opening(r.trial.world, r.control.world)
 	for _, s := range []*side{r.trial, r.control} {
 		if err := s.world.Wake(opening); err != nil {
@@ -279,7 +284,7 @@ func (r *run) spawn(ctx context.Context) error {
 	}
 	r.guard.running(r.confine.groups)
 	for _, s := range []*side{r.trial, r.control} {
-		if err := s.world.Release(); err != nil {
+		if err := s.release(); err != nil {
 			return fmt.Errorf("release world %s: %w", s.world.Name, err)
 		}
 		s.watch = observe.New(s.world)
@@ -335,7 +340,7 @@ func (r *run) close() error {
 		r.stopHeed()
 	}
 	r.guard.halt()
-	errs := []error{r.closeWorlds()}
+	errs := []error{r.closeWorlds(), r.endTrace()}
 	if r.tracer != nil {
 		if r.snap != nil {
 			errs = append(errs, r.tracer.Do(r.snap.Close), fault.SnapshotClosed.Hit())

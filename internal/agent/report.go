@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,8 +45,9 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 			diffs[s] = s.world.Tree
 		}
 	}
+	untraced := r.endTrace()
 	r.progress("erase", "both worlds and the snapshot")
-	closing := r.closeWorlds()
+	closing := errors.Join(r.closeWorlds(), untraced)
 	var old originals
 	if len(diffs) > 0 {
 		old = r.originals()
@@ -102,6 +104,7 @@ func (s *side) observed() error {
 		s.seen.Incomplete = append(s.seen.Incomplete, incomplete)
 	}
 	s.gather()
+	s.happened()
 	s.outside()
 	s.outputs()
 	if s.seen.Ended != "" {

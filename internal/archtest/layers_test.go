@@ -56,6 +56,7 @@ var layers = map[string]layer{
 	"netns":     mechanisms,
 	"supervise": mechanisms,
 	"tcprepair": mechanisms,
+	"trace":     mechanisms,
 	"tracee":    mechanisms,
 	"unwind":    mechanisms,
 	"userns":    mechanisms,
@@ -101,6 +102,7 @@ var sideways = map[[2]string]string{
 	{"spawn", "journal"}:    "every step is recorded with its undo",
 	{"spawn", "capture"}:    "a world is made of a snapshot",
 	{"supervise", "unwind"}: "what was tried comes with its call stack",
+	{"trace", "unwind"}:     "functions of call stacks are named",
 	{"observe", "spawn"}:    "what is observed is a world",
 	{"cli", "report"}:       "commands print reports",
 	{"cli", "page"}:         "and write them as HTML",
@@ -122,7 +124,7 @@ var restricted = map[string][]string{
 	"golang.org/x/sys/unix": {
 		"sys",
 		// They use constants and plain calls that sys would only pass on.
-		"agent", "capture", "image", "kobj", "observe", "seal", "spawn", "supervise", "tracee", "worldinit",
+		"agent", "capture", "image", "kobj", "observe", "seal", "spawn", "supervise", "trace", "tracee", "worldinit",
 		"victim", "victim/*",
 	},
 }

@@ -37,6 +37,7 @@ Examples:
 		o.target.setting(flags, "timeout", "bound CMD and the wait for quiet after it by this `duration` (default 2m)")
 		o.target.setting(flags, "settle", "watch the fork for this `duration` after CMD ended (default 5s)")
 		flags.BoolVar(&o.collapse, "collapse", false, "put the members' memory into huge pages before the pause; pilot doctor tells the price")
+		o.target.setting(flags, "trace", "tell `how much` of what happens in the forks: off, effects, full (default effects)")
 		flags.BoolVar(&o.quiet, "q", false, "no progress on stderr")
 		return func(ctx context.Context, operands []string) (int, error) { return a.run(ctx, o, operands) }
 	},
@@ -114,7 +115,7 @@ func (a *app) spec(ctx context.Context, o *runOptions, operands []string) (model
 	if len(members) == 0 {
 		return model.Spec{}, &model.UsageError{Err: errors.New("no members: what is to be forked?"), Hint: "name them with --match or --pid, or write a pilot.yaml"}
 	}
-	spec := model.Spec{Members: members, Action: action, Dir: a.Dir, Env: a.Environ, MaxPause: c.MaxPause, Timeout: c.Timeout, Settle: c.Settle, Limits: limits(c), Collapse: o.collapse}
+	spec := model.Spec{Members: members, Action: action, Dir: a.Dir, Env: a.Environ, MaxPause: c.MaxPause, Timeout: c.Timeout, Settle: c.Settle, Trace: c.Trace, Limits: limits(c), Collapse: o.collapse}
 	if spec.Dir == "" {
 		if spec.Dir, err = os.Getwd(); err != nil {
 			return model.Spec{}, fmt.Errorf("find working directory: %w", err)

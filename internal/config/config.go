@@ -19,6 +19,7 @@ const (
 	DefaultMaxPause     = 250 * time.Millisecond
 	DefaultTimeout      = 2 * time.Minute
 	DefaultSettle       = 5 * time.Second
+	DefaultTrace        = "effects"
 	DefaultCheckTimeout = 10 * time.Second
 )
 
@@ -36,6 +37,9 @@ type Config struct {
 	MaxPause time.Duration
 	Timeout  time.Duration
 	Settle   time.Duration
+	// Trace is how much is told of what happens in worlds: "off", "effects" or
+	// "full".
+	Trace string
 	// MaxMemory and MaxDisk are bytes for each world, 0 for what the engine
 	// derives from the host.
 	MaxMemory, MaxDisk int64
@@ -91,7 +95,7 @@ func Preserving(line string) Check {
 // Default is the configuration of an empty file.
 func Default() *Config {
 	return &Config{
-		MaxPause: DefaultMaxPause, Timeout: DefaultTimeout, Settle: DefaultSettle,
+		MaxPause: DefaultMaxPause, Timeout: DefaultTimeout, Settle: DefaultSettle, Trace: DefaultTrace,
 	}
 }
 

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,6 +27,7 @@ var settings = []setting{
 	{"max-pause", durationOf(lowPause, func(c *Config) *time.Duration { return &c.MaxPause })},
 	{"timeout", durationOf(lowTimeout, func(c *Config) *time.Duration { return &c.Timeout })},
 	{"settle", durationOf(0, func(c *Config) *time.Duration { return &c.Settle })},
+	{"trace", oneOf([]string{"off", "effects", "full"}, func(c *Config) *string { return &c.Trace })},
 	{"max-memory", sizeOf(func(c *Config) *int64 { return &c.MaxMemory })},
 	{"max-disk", sizeOf(func(c *Config) *int64 { return &c.MaxDisk })},
 	{"max-memory-pressure", percentOf(func(c *Config) *float64 { return &c.MemoryPressure })},
@@ -39,6 +41,16 @@ func durationOf(low time.Duration, of func(*Config) *time.Duration) func(*Config
 			*of(c) = d
 		}
 		return err
+	}
+}
+
+func oneOf(words []string, of func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		if !slices.Contains(words, value) {
+			return fmt.Errorf("%q is none of %s", value, strings.Join(words, ", "))
+		}
+		*of(c) = value
+		return nil
 	}
 }
 

@@ -39,6 +39,7 @@ egress:
 max-pause: 100ms
 timeout: 1m30s
 settle: 0s
+trace: full
 max-memory: 2G
 max-disk: 512 MiB
 max-memory-pressure: 5%
@@ -69,6 +70,7 @@ func TestParseWhole(t *testing.T) {
 			{Peer: "mail.example", Policy: "stub", Reply: "220 ready\r\n"},
 		},
 		MaxPause:  100 * time.Millisecond,
+		Trace:     "full",
 		Timeout:   90 * time.Second,
 		MaxMemory: 2 << 30, MaxDisk: 512 << 20, MemoryPressure: 5, IOPressure: 70,
 	}
@@ -97,10 +99,10 @@ func TestParseAlias(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"unknown key", "cluster: a\nmax_pause: 1s", `p.yaml:2: unknown key "max_pause", did you mean "max-pause"?`},
-		{"far key", "colour: red", `p.yaml:1: unknown key "colour", known are cluster, members, checks, egress, preset, max-pause, timeout, settle, max-memory, max-disk, max-memory-pressure, max-io-pressure`},
+		{"far key", "colour: red", `p.yaml:1: unknown key "colour", known are cluster, members, checks, egress, preset, max-pause, timeout, settle, trace, max-memory, max-disk, max-memory-pressure, max-io-pressure`},
 		{"member key", "members:\n- nmae: x", `p.yaml:2: unknown key "nmae", did you mean "name"?`},
 		{"check key", "checks:\n- {comand: x, command: y}", `p.yaml:2: unknown key "comand", did you mean "command"?`},
-		{"merge key", "<<: {cluster: a}", `p.yaml:1: unknown key "<<", known are cluster, members, checks, egress, preset, max-pause, timeout, settle, max-memory, max-disk, max-memory-pressure, max-io-pressure`},
+		{"merge key", "<<: {cluster: a}", `p.yaml:1: unknown key "<<", known are cluster, members, checks, egress, preset, max-pause, timeout, settle, trace, max-memory, max-disk, max-memory-pressure, max-io-pressure`},
 		{"twice", "cluster: a\ncluster: b", `p.yaml:2: cluster is given twice, first on line 1`},
 		{"list", "- a", `p.yaml:1: the file must have the form "key: value", not a list`},
 		{"scalar", "etcd", `p.yaml:1: the file must have the form "key: value", not "etcd"`},
@@ -109,6 +111,7 @@ func TestParseErrors(t *testing.T) {
 		{"two documents", "cluster: a\n---\ncluster: b", `p.yaml:2: only one document is allowed`},
 		{"no unit", "timeout: 5", `p.yaml:1: timeout: "5" is not a duration such as 250ms, 5s or 2m`},
 		{"too short", "max-pause: 1us", `p.yaml:1: max-pause: 1us is less than 1ms`},
+		{"no level", "trace: all", `p.yaml:1: trace: "all" is none of off, effects, full`},
 		{"negative", "settle: -1s", `p.yaml:1: settle: -1s is negative`},
 		{"size", "max-memory: 4 gigs", `p.yaml:1: max-memory: "4 gigs" is not a size such as 512M or 4G`},
 		{"small size", "max-disk: 4096", `p.yaml:1: max-disk: 4096 is less than 1M`},

@@ -39,6 +39,13 @@ type Event struct {
 	Count int `json:"count,omitempty"`
 }
 
+// How much is told of what happens in worlds.
+const (
+	TraceOff     = "off"
+	TraceEffects = "effects" // what outlives an instruction, merged
+	TraceFull    = "full"    // also each send and receive, long waits, and call stacks
+)
+
 // Kinds of events.
 const (
 	EventStart    = "start"    // a process or thread: Child

@@ -73,6 +73,8 @@ type Spec struct {
 	Settle time.Duration `json:"settle"`
 	// Collapse puts the members' memory into huge pages before the pause.
 	Collapse bool `json:"collapse,omitempty"`
+	// Trace says which events are told: a Trace constant. Empty stands for off.
+	Trace string `json:"trace,omitempty"`
 	// Limits bound what the worlds take of the host.
 	Limits Limits `json:"limits,omitzero"`
 }

@@ -166,10 +166,12 @@ func (o *Watch) rootOf(p *model.Process) int {
 	return pid
 }
 
-// memberOf recognises a member that is started again: the member's program,
+func (o *Watch) memberOf(args []string) string { return MemberOf(o.world.Members(), args) }
+
+// MemberOf recognises a member that is started again: the member's program,
 // with a data directory of its among the arguments.
-func (o *Watch) memberOf(args []string) string {
-	for _, m := range o.world.Members() {
+func MemberOf(members []model.Member, args []string) string {
+	for _, m := range members {
 		if len(args) == 0 || len(m.Args) > 0 && filepath.Base(args[0]) != filepath.Base(m.Args[0]) {
 			continue
 		}

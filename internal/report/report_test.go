@@ -71,6 +71,11 @@ func failing() *model.Report {
 			Logs:   []model.LogGroup{{Member: "etcd3", Source: "output", Level: model.LogError, Template: "lost # of # members", Count: 2, First: []string{"E lost 2 of 3 members"}}},
 			Attempts: []model.Attempt{{At: 2 * time.Second, PID: 960, TID: 961, Process: "curl http://10.0.0.7", Op: "connect", Target: "tcp 10.0.0.7:80",
 				By: "network", Answer: "EHOSTUNREACH", Stack: []string{"connect+0x14 libc.so.6"}, Count: 2}},
+			Events: []model.Event{
+				{At: time.Second, Took: time.Millisecond, PID: 811, TID: 815, Member: "etcd1", Kind: model.EventSend, Conn: "tcp 127.0.0.1:40112 127.0.0.1:2380",
+					Offset: 10, Bytes: 20, Error: "EPIPE", Stack: []string{"main.main (main.go:1)"}, Task: "goroutine 12", Maker: "goroutine 1 at main.main", Count: 3},
+				{At: 2 * time.Second, PID: 811, Kind: model.EventRename, Object: "/a", To: "/b", Child: 7},
+			},
 			WallClockAhead: 1200 * time.Millisecond, Spawn: 81 * time.Millisecond, Lifetime: 8 * time.Second},
 		Control: model.World{Name: "control", Processes: []model.Process{{PID: 811, Parent: 1, Member: "etcd1", Phantom: true}},
 			Probes: []model.ProbeResult{{Name: "health", Command: []string{"sh", "-c", "etcdctl endpoint health"}, Before: ran(1), After: model.CommandResult{Err: "no such file"}}},

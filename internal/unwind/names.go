@@ -31,6 +31,25 @@ type symbols struct {
 	funcs []elf.Symbol // by address
 }
 
+// Frames names code addresses of a process whose mappings are vmas, innermost
+// first. All but the first are return addresses. It ends at a 0.
+func (n *Names) Frames(pid int, vmas []procfs.VMA, pcs []uint64) (out []string) {
+	for i, at := range pcs {
+		if at == 0 {
+			break
+		}
+		v, ok := (&stack{vmas: vmas}).find(at)
+		if !ok {
+			continue
+		}
+		if i > 0 {
+			at-- // it may be the first of the next function
+		}
+		out = append(out, n.of(pid, v, at))
+	}
+	return out
+}
+
 // of names the code at addr of a thread.
 func (n *Names) of(tid int, v procfs.VMA, addr uint64) string {
 	if v.Inode == 0 {

@@ -84,6 +84,8 @@ var kinds = map[string]func(dir string) (step, error){
 	"udp-server":   udpServer,
 	"udp-client":   udpClient,
 	"netlink":      routes,
+	"busy-server":  busyServer,
+	"busy-client":  busyClient,
 
 	"timers":  timers,
 	"pending": pending,

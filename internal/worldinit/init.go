@@ -19,7 +19,7 @@ import (
 )
 
 func init() {
-	if len(os.Args) > 0 && (os.Args[0] == Name || os.Args[0] == execName) {
+	if len(os.Args) > 0 && (os.Args[0] == Name || os.Args[0] == ExecName) {
 		// The main goroutine stays on the leader thread: the world's clock
 		// offsets are those of the leader, and ptrace is bound to a thread.
 		runtime.LockOSThread()
@@ -37,7 +37,7 @@ func Reexec() {
 		err := serve()
 		fmt.Fprintln(os.Stderr, "pilot: world init:", err)
 		os.Exit(1)
-	case execName:
+	case ExecName:
 		err := runShim()
 		fmt.Fprintln(os.Stderr, "pilot: error: start in the world:", err)
 		os.Exit(127)

@@ -13,7 +13,7 @@ import "time"
 // Names under which the binary is executed again.
 const (
 	Name     = "pilot-world-init"
-	execName = "pilot-world-exec"
+	ExecName = "pilot-world-exec"
 )
 
 // A Config describes the world to be built.

@@ -78,7 +78,7 @@ func (s *server) start(c start, files []*os.File) (int, error) {
 	defer gateW.Close()
 	defer gateR.Close()
 	// It is the child who follows this path, in the world's /proc.
-	p, err := os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", s.self.Fd()), []string{execName}, &os.ProcAttr{
+	p, err := os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", s.self.Fd()), []string{ExecName}, &os.ProcAttr{
 		Env:   []string{},
 		Dir:   "/",
 		Files: []*os.File{os.Stdin, files[0], files[0], gateR},
