@@ -34,6 +34,7 @@ func TestText(t *testing.T) {
 		{"JSON", `{"user":"x","password":"a\tb c","n":1}`, `{"user":"x","password":"***","n":1}`},
 		{"JSON, number", `{"secret": 12345, "n":1}`, `{"secret": *** "n":1}`},
 		{"JSON in JSON", `{"msg":"{\"password\":\"hunter2\",\"n\":1}"}`, `{"msg":"{\"password\":\"***\",\"n\":1}"}`},
+		{"JSON, empty", `{"token":"","secret":"x"} {\"token\":\"\"}`, `{"token":"","secret":"***"} {\"token\":\"\"}`},
 		{"YAML", "password: hunter2", "password: ***"},
 		{"logfmt", `level=info token=abc msg="x"`, `level=info token=*** msg="x"`},
 		{"sentence", "the password is wrong", "the password is wrong"},

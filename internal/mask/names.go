@@ -75,6 +75,9 @@ func tells(name string, path bool, between, value string) bool {
 func hidden(value string) string {
 	for _, quote := range []string{`\\\"`, `\"`, `"`, `'`} {
 		if rest, ok := strings.CutPrefix(value, quote); ok {
+			if rest == quote {
+				return value // nothing is no secret
+			}
 			if strings.HasSuffix(rest, quote) {
 				return quote + Mark + quote
 			}
