@@ -75,6 +75,10 @@ func TestText(t *testing.T) {
 		{"keys only", "etcdctl get --prefix --keys-only /", "etcdctl get --prefix --keys-only /"},
 		{"tokens", "max_tokens=100 tokenizer=x", "max_tokens=100 tokenizer=x"},
 		{"monkey", "MONKEY=x TURKEY=y", "MONKEY=x TURKEY=y"},
+		{"directory", "PWD=/root OLDPWD=/", "PWD=/root OLDPWD=/"},
+		{"curl", "sh -c curl -fsS -u app:hunter2 http://h; docker run -u 1:1", "sh -c curl -fsS -u app:*** http://h; docker run -u 1:1"},
+		{"curl, quoted", `curl --user 'app:hunter2' http://h:80`, `curl --user 'app:***' http://h:80`},
+		{"curl, no user", "curl http://h:80/-u:x", "curl http://h:80/-u:x"},
 		{"empty", "", ""},
 		{"not UTF-8", "\xff PASSWORD=\xfe\xff x", "\xff PASSWORD=*** x"},
 	} {
@@ -92,7 +96,9 @@ func TestArgs(t *testing.T) {
 		{"mysql|--password|hun ter2|-h|db", "mysql|--password|***|-h|db"},
 		{"mysql|--password|-h|db", "mysql|--password|-h|db"},
 		{"env|PASSWORD=a;b c|x", "env|PASSWORD=***|x"},
-		{"sh|-c|curl -u a:b -H 'Authorization: Bearer abc' https://u:p@h", "sh|-c|curl -u a:b -H 'Authorization: Bearer ***' https://u:***@h"},
+		{"/usr/bin/curl|-s|-u|a:b c|http://h:1", "/usr/bin/curl|-s|-u|a:***|http://h:1"},
+		{"docker|run|-u|1:1|-v|/a:/b", "docker|run|-u|1:1|-v|/a:/b"},
+		{"sh|-c|curl -u a:b -H 'Authorization: Bearer abc' https://u:p@h", "sh|-c|curl -u a:*** -H 'Authorization: Bearer ***' https://u:***@h"},
 		{"etcd|--name|e1|--initial-cluster|e1=http://h:1", "etcd|--name|e1|--initial-cluster|e1=http://h:1"},
 		{"x|password|hunter2", "x|password|hunter2"},
 	} {

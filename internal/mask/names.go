@@ -101,6 +101,9 @@ var (
 
 // secret reports whether name tells of one.
 func secret(name string) bool {
+	if name == "PWD" || name == "OLDPWD" { // directories, of every shell
+		return false
+	}
 	words := parts.FindAllString(name, -1)
 	if len(words) == 0 || harmless.MatchString(strings.ToLower(words[len(words)-1])) {
 		return false
