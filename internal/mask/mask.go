@@ -9,6 +9,7 @@
 package mask
 
 import (
+	"path"
 	"regexp"
 	"strings"
 )
@@ -35,6 +36,9 @@ func Text(s string) string {
 	if strings.Contains(lower, "bearer") {
 		s = bearer.ReplaceAllString(s, "${1}"+Mark)
 	}
+	if strings.Contains(s, "curl") {
+		s = curlUser.ReplaceAllString(s, "${1}"+Mark)
+	}
 	s = pairs(s)
 	for _, f := range forms {
 		if strings.Contains(s, f.has) {
@@ -48,9 +52,10 @@ func Text(s string) string {
 // them, and those that follow a flag whose name tells of one.
 func Args(args []string) []string {
 	out := make([]string, len(args))
-	after := false
+	after, curl := false, false
 	for i, a := range args {
 		name, _, joined := strings.Cut(a, "=")
+		curl = curl || path.Base(a) == "curl"
 		flag := strings.HasPrefix(a, "-")
 		switch {
 		case after && !flag:
@@ -58,6 +63,12 @@ func Args(args []string) []string {
 		case joined && word.MatchString(name) && secret(name):
 			// A value with spaces is whole here, as it is not within a text.
 			out[i] = name + "=" + Mark
+		case curl && i > 0 && curlFlag.MatchString(args[i-1]):
+			user, _, known := strings.Cut(a, ":")
+			out[i] = user
+			if known {
+				out[i] += ":" + Mark
+			}
 		default:
 			out[i] = Text(a)
 		}
@@ -122,6 +133,12 @@ var urlUser = regexp.MustCompile(`(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@'"]*:)[^
 
 // urlCut is a quote that was cut within what may be a password: it is no port.
 var urlCut = regexp.MustCompile(`(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@'"]*:)[^\s/?#'"…]*[^\s/?#'"…\d][^\s/?#'"…]*…`)
+
+// curl takes USER:PASSWORD. Of other programs -u may be anything.
+var (
+	curlFlag = regexp.MustCompile(`^(?:-u|-U|--user|--proxy-user)$`)
+	curlUser = regexp.MustCompile(`(\bcurl\b[^\n;|]*?\s(?:-u|-U|--user|--proxy-user)[\s=]?['"]?[^\s:'"]*:)[^\s'"]+`)
+)
 
 // header is one that carries credentials, as curl is given it and as it is logged.
 var header = regexp.MustCompile(`(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|x-[a-z-]*(?:token|key|secret)|x-auth[a-z-]*)(\\?["']?\s*[:=]\s*\[?\\?["']?)([^"'\r\n\\]+)`)

@@ -75,6 +75,9 @@ func tells(name string, path bool, between, value string) bool {
 func hidden(value string) string {
 	for _, quote := range []string{`\\\"`, `\"`, `"`, `'`} {
 		if rest, ok := strings.CutPrefix(value, quote); ok {
+			if rest == quote {
+				return value // nothing is no secret
+			}
 			if strings.HasSuffix(rest, quote) {
 				return quote + Mark + quote
 			}
@@ -98,6 +101,9 @@ var (
 
 // secret reports whether name tells of one.
 func secret(name string) bool {
+	if name == "PWD" || name == "OLDPWD" { // directories, of every shell
+		return false
+	}
 	words := parts.FindAllString(name, -1)
 	if len(words) == 0 || harmless.MatchString(strings.ToLower(words[len(words)-1])) {
 		return false

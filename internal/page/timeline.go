@@ -32,7 +32,7 @@ type timeline struct {
 	Width, Height float64
 	Ticks         []tick
 	Worlds        []timelineWorld
-	Left, Right   float64 // of the plot
+	Right         float64 // of the plot
 	Top, Bottom   float64
 	AxisY         float64
 	Logged        bool // some error's time is known
@@ -49,7 +49,6 @@ type timelineWorld struct {
 	Lanes []lane
 	// Span is when the action ran, in the trial alone.
 	Span *box
-	EndX float64 // where the world ended
 }
 
 type lane struct {
@@ -80,10 +79,10 @@ type mark struct {
 func newTimeline(r *model.Report) timeline {
 	end := max(r.Trial.Lifetime, r.Control.Lifetime, lastMoment(r.Trial), lastMoment(r.Control), time.Millisecond)
 	s := scale{end: end}
-	t := timeline{Width: chartWidth, Left: gutter, Right: chartWidth - rightMargin, Top: 8}
+	t := timeline{Width: chartWidth, Right: chartWidth - rightMargin, Top: 8}
 	y := t.Top
 	for _, w := range []model.World{r.Trial, r.Control} {
-		tw := timelineWorld{Name: w.Name, HeadY: y + 22, EndX: s.x(w.Lifetime)}
+		tw := timelineWorld{Name: w.Name, HeadY: y + 22}
 		y += headHeight
 		top := y
 		for _, l := range lanes(r.Spec, w, s) {
@@ -170,10 +169,7 @@ func lanes(spec model.Spec, w model.World, s scale) []lane {
 		list = append(list, memberLane(m, w, s))
 	}
 	for i := range list {
-		if len(list[i].Bars) == 0 {
-			list[i].EmptyX = gutter + 8
-			list[i].Empty = cmp.Or(list[i].Empty, "nothing ran")
-		}
+		list[i].EmptyX, list[i].Empty = gutter+8, cmp.Or(list[i].Empty, "nothing ran")
 		if len(list[i].Bars) > 0 {
 			list[i].Empty = ""
 		}

@@ -167,7 +167,7 @@ func (p Page) view() view {
 const foldAbove = 40
 
 func parts(v view) []part {
-	n := func(n int) string { return number(n) }
+	n := number
 	effects := 0
 	for _, g := range v.Effects {
 		effects += len(g.Rows) + g.More
