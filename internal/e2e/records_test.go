@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -37,7 +36,7 @@ func testRecords(t *testing.T, kind testcluster.Kind) {
 	if _, err := load.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	keep := pilotAction(t, dir, cluster, restart(cluster, nil))
+	keep := pilotAction(t, dir, cluster.Members[0].Env, string(kind), cluster.PIDs(), restart(cluster, nil))
 	for _, f := range keep.Verdict.Findings {
 		if strings.HasPrefix(f.Rule, "records-") || strings.HasPrefix(f.Rule, "data-") || strings.HasPrefix(f.Rule, "check-") {
 			t.Errorf("false alarm: %+v", f)
@@ -46,7 +45,7 @@ func testRecords(t *testing.T, kind testcluster.Kind) {
 	if keep.Verdict.Status != model.Pass {
 		t.Errorf("a good recovery: %s: %s\n%+v", keep.Verdict.Status, keep.Verdict.Reason, keep.Verdict.Findings)
 	}
-	lose := pilotAction(t, dir, cluster, restart(cluster, wiped(cluster)))
+	lose := pilotAction(t, dir, cluster.Members[0].Env, string(kind), cluster.PIDs(), restart(cluster, wiped(cluster)))
 	seen := map[string]bool{}
 	for _, f := range lose.Verdict.Findings {
 		seen[f.Rule] = seen[f.Rule] || f.Severity == model.Error
@@ -115,19 +114,16 @@ func restart(c *testcluster.Cluster, wipe []*testcluster.Member) string {
 }
 
 // pilotAction runs pilot with a script as the action, and the checks of the preset.
-func pilotAction(t *testing.T, dir string, c *testcluster.Cluster, script string) (r model.Report) {
+func pilotAction(t *testing.T, dir string, env []string, preset string, pids []int, script string) (r model.Report) {
 	t.Helper()
 	path := filepath.Join(dir, "action.sh")
 	if err := os.WriteFile(path, []byte(script), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	var pids []string
-	for _, pid := range c.PIDs() {
-		pids = append(pids, strconv.Itoa(pid))
-	}
-	cmd := exec.CommandContext(t.Context(), pilotBinary(t), "run", "-q", "--json", "--settle", "2s", "--max-pause", "1s", "--timeout", "60s",
-		"--preset", string(c.Kind), "--pid", strings.Join(pids, ","), "--", "sh", path)
-	cmd.Env = append(c.Members[0].Env, "XDG_STATE_HOME="+filepath.Join(dir, "state"))
+	members := strings.Trim(strings.ReplaceAll(fmt.Sprint(pids), " ", ","), "[]")
+	cmd := exec.CommandContext(t.Context(), pilotBinary(t), "run", "-q", "--json", "--settle", "2s", "--max-pause", "1s", "--timeout", "150s",
+		"--preset", preset, "--pid", members, "--", "sh", path)
+	cmd.Env = append(env, "XDG_STATE_HOME="+filepath.Join(dir, "state"))
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	_ = cmd.Run()

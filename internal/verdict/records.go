@@ -197,23 +197,38 @@ func (d data) finding(lost []loss) model.Finding {
 	return f
 }
 
-// behind warns of replicas that went back while another has it all.
+// behind warns of members that lost something while another has as much: it is
+// still there if they are replicas, and not if each has keys of its own.
 func (d data) behind(o model.Observation) (found []model.Finding) {
 	control, _ := d.in(o.Control)
 	for _, s := range d.replicas {
 		for _, f := range s.Figures {
-			if f.Kind != model.FigurePosition || f.After >= f.Before || control.fell(s.Member, f.Name) {
+			if f.After >= f.Before || control.fell(s.Member, f.Name) || !d.alone(s).lost(f) {
 				continue
 			}
 			found = append(found, model.Finding{
 				Rule: "records-behind", Severity: model.Warning, Member: s.Member,
-				Message:  fmt.Sprintf("%s: %s of %s went back from %d to %d; another member has it", d, f.Name, s.Member, f.Before, f.After),
+				Message:  fmt.Sprintf("%s: %s of %s went back from %d to %d; another member has as much", d, f.Name, s.Member, f.Before, f.After),
 				Evidence: []model.Evidence{{Source: "file", Text: s.Path + ": " + change64(f)}},
 				Control:  "it did not go back",
 			})
 		}
 	}
 	return found
+}
+
+// alone is the data as one member has them.
+func (d data) alone(s model.Store) data {
+	return data{system: d.system, name: d.name, replicas: []model.Store{s}}
+}
+
+// lost reports whether a figure that fell is a loss.
+func (d data) lost(f model.Figure) bool {
+	if f.Kind == model.FigurePosition {
+		return true
+	}
+	severity, _ := d.excuse(f, f.Before-f.After)
+	return f.Kind == model.FigureCount && severity == model.Error
 }
 
 // fell reports whether a figure of a member went back.
