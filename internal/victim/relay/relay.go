@@ -209,7 +209,8 @@ func (t *task) spawn(place string, f func(*task)) {
 		<-told
 		f(child)
 	}()
-	t.did(at, model.Event{Kind: model.EventStart, Child: <-tid})
+	// Go starts threads like these by one that it has for that, so it is no fact.
+	t.emit(at, model.Event{Kind: model.EventStart, TID: unix.Gettid(), Child: <-tid})
 	close(told)
 }
 

@@ -19,11 +19,12 @@ import (
 
 	"github.com/pilotexec/pilot/internal/causal"
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/testenv"
 )
 
 func TestMain(m *testing.M) {
 	Main()
-	os.Exit(m.Run())
+	testenv.Main(m)
 }
 
 // goal is the least precision and recall.
