@@ -130,12 +130,33 @@ func TestPrivRootlessRun(t *testing.T) {
 					orphans++
 				}
 			}
+			wantNumbers(t, r.Trial)
 			if orphans != 1 {
 				t.Errorf("the end of the orphan was not seen: %+v", r.Trial.Processes)
 			}
 			s.wantAlive(t)
 			s.wantClean(t)
 		})
+	}
+}
+
+// wantNumbers wants events to call processes as the list of processes does.
+func wantNumbers(t *testing.T, w model.World) {
+	t.Helper()
+	names, seen := map[int]string{}, map[int]bool{}
+	for _, p := range w.Processes {
+		names[p.PID] = p.Member
+	}
+	for _, e := range w.Events {
+		if member, known := names[e.PID]; !known || member != e.Member {
+			t.Errorf("an event of process %d, which is not listed, or not of %q: %+v", e.PID, e.Member, e)
+		}
+		seen[e.PID] = true
+	}
+	for _, p := range w.Processes {
+		if !seen[p.PID] {
+			t.Errorf("no event of %+v", p)
+		}
 	}
 }
 

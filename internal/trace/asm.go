@@ -88,19 +88,22 @@ const (
 	slotZero  = -288 // a value of the map of sockets
 )
 
+// agentSpace stands in the map of pid namespaces for the agent's own.
+const agentSpace = 0x7fffffff
+
 // deepest bounds how far pid namespaces are followed.
 const deepest = 6
 
 // world goes on when the task in R9 is in a world, and leaves otherwise. It
-// fills the slots World and Place.
+// fills the slots World, Level, and Place: where the agent's number of the task is.
 func (p *program) world(task asm.Register, otherwise string) {
 	l, found := p.l, p.fresh("found")
 	p.add(
 		asm.LoadMem(asm.R1, task, int16(l.taskPID), quad), asm.JEq.Imm(asm.R1, 0, otherwise),
-		asm.StoreMem(fp, slotPID, asm.R1, quad),
+		asm.StoreMem(fp, slotPID, asm.R1, quad), asm.Mov.Imm(asm.R2, 0), asm.StoreMem(fp, slotPlace, asm.R2, quad),
 		asm.LoadMem(asm.R2, asm.R1, int16(l.pidLevel), word), asm.JEq.Imm(asm.R2, 0, otherwise),
 		asm.StoreMem(fp, slotLevel, asm.R2, quad))
-	for i := int32(1); i <= deepest; i++ {
+	for i := int32(0); i <= deepest; i++ {
 		next := p.fresh("level")
 		p.add(asm.LoadMem(asm.R2, fp, slotLevel, quad), asm.JLT.Imm(asm.R2, i, otherwise),
 			asm.LoadMem(asm.R4, fp, slotPID, quad))
@@ -109,8 +112,8 @@ func (p *program) world(task asm.Register, otherwise string) {
 		p.read(fp, slotInum, 4, asm.R4, l.spaceInum)
 		p.lookup(p.m.spaces.FD(), slotInum)
 		p.add(asm.JEq.Imm(asm.R0, 0, next),
-			asm.Mov.Imm(asm.R1, 16*i), asm.StoreMem(fp, slotPlace, asm.R1, quad),
-			asm.Ja.Label(found))
+			asm.LoadMem(asm.R1, asm.R0, 0, word), asm.JNE.Imm(asm.R1, agentSpace, found),
+			asm.Mov.Imm(asm.R1, 16*i), asm.StoreMem(fp, slotPlace, asm.R1, quad))
 		p.here(next)
 	}
 	p.add(asm.Ja.Label(otherwise))
@@ -125,11 +128,11 @@ func (p *program) record(scratch int, kind int32) {
 	p.add(asm.JEq.Imm(asm.R0, 0, out), asm.Mov.Reg(rec, asm.R0))
 	p.clear(kind)
 	p.add(asm.LoadMem(asm.R1, fp, slotWorld, quad), asm.StoreMem(rec, atWorld, asm.R1, word))
-	p.number(asm.R9, atTID, 0)
+	p.number(asm.R9, atTID)
 	p.add(asm.LoadMem(asm.R4, asm.R9, int16(p.l.taskLeader), quad), asm.JEq.Imm(asm.R4, 0, out), asm.StoreMem(fp, slotA, asm.R4, quad))
-	p.number(asm.R4, atPID, 0)
+	p.number(asm.R4, atPID)
 	p.add(asm.LoadMem(asm.R4, fp, slotA, quad))
-	p.number(asm.R4, atHostPID, -16)
+	p.hostNumber(asm.R4, atHostPID)
 }
 
 // clear fills in when and what, and forgets the record before.
@@ -145,11 +148,18 @@ func (p *program) clear(kind int32) {
 	p.add(asm.StoreImm(rec, atOther, 0, word))
 }
 
-// number writes a task's number: less says how much further out it counts.
-func (p *program) number(task asm.Register, to, less int32) {
+// number writes what a task is called by itself: in a container, by the container.
+func (p *program) number(task asm.Register, to int32) {
+	p.follow(asm.R4, slotUpid, task, p.l.taskPID, out)
+	p.add(asm.LoadMem(asm.R3, fp, slotLevel, quad), asm.LSh.Imm(asm.R3, 4), asm.Add.Reg(asm.R4, asm.R3))
+	p.read(rec, to, 4, asm.R4, p.l.pidNumbers)
+}
+
+// hostNumber writes what the agent calls it.
+func (p *program) hostNumber(task asm.Register, to int32) {
 	p.follow(asm.R4, slotUpid, task, p.l.taskPID, out)
 	p.add(asm.LoadMem(asm.R3, fp, slotPlace, quad), asm.Add.Reg(asm.R4, asm.R3))
-	p.read(rec, to, 4, asm.R4, p.l.pidNumbers+less)
+	p.read(rec, to, 4, asm.R4, p.l.pidNumbers)
 }
 
 // emit hands size bytes of the record to the agent.

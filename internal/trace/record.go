@@ -25,7 +25,7 @@ const (
 	atKind    = 8   // u32
 	atNr      = 12  // u32: a system call; a signal; the new state of a connection
 	atWorld   = 16  // u32
-	atPID     = 20  // u32, as the world's first pid namespace has it
+	atPID     = 20  // u32, as its own pid namespace has it
 	atTID     = 24  // u32, likewise
 	atHostPID = 28  // u32, one namespace further out: the agent's
 	atArgs    = 32  // six u64

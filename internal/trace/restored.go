@@ -29,8 +29,8 @@ func (r *Recording) look() error {
 		if err != nil {
 			return err
 		}
-		if number, ok := r.number(status.NSpid); ok {
-			r.pids[number] = ph.PID
+		if n := len(status.NSpid); n > 0 {
+			r.pids[status.NSpid[n-1]] = ph.PID
 		}
 		_ = r.cwd(ph.HostPID)
 		r.goroutines(ph.HostPID)
@@ -53,15 +53,6 @@ func (r *Recording) look() error {
 		}
 	}
 	return nil
-}
-
-// number is what a process is called in the world's pid namespace, the one that
-// is next to the agent's.
-func (r *Recording) number(all []int) (int, bool) {
-	if len(all) < 2 {
-		return 0, false
-	}
-	return all[1], true
 }
 
 // connections adds the TCP connections of a process to ends, and returns on what

@@ -14,11 +14,11 @@ func fork(l *layout, m *maps) asm.Instructions {
 	p.world(asm.R9, out)
 	p.record(m.scratch[2].FD(), recFork)
 	p.add(asm.LoadMem(asm.R8, ctx, 8, quad))
-	p.number(asm.R8, atOther, 0)
+	p.number(asm.R8, atOther)
 	p.add(asm.LoadMem(asm.R4, asm.R8, int16(l.taskLeader), quad), asm.JEq.Imm(asm.R4, 0, out), asm.Mov.Reg(asm.R8, asm.R4))
-	p.number(asm.R8, atNr, 0) // the process that it is part of
+	p.number(asm.R8, atNr) // the process that it is part of
 	p.add(asm.Mov.Reg(asm.R4, asm.R8))
-	p.number(asm.R4, atArgs, -16)
+	p.hostNumber(asm.R4, atArgs)
 	p.emit(shortSize, noWakeup)
 	return p.end()
 }

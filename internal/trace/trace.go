@@ -69,6 +69,13 @@ func Open(level Level) (t *Tracer, err error) {
 		t.maps.close()
 		return nil, err
 	}
+	own, err := procfs.Namespace(os.Getpid(), "pid")
+	if err == nil {
+		err = t.maps.spaces.Put(uint32(own), uint32(agentSpace))
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
 	if t.links, err = attach(l, t.maps, level); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
@@ -177,12 +184,15 @@ func (t *Tracer) Watch(w World) (*Recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	pidSpace, netSpace := spaces["pid"], spaces["net"]
 	r := newRecording(t, w)
-	nets := map[uint64]bool{netSpace: true}
+	pids, nets := map[uint64]bool{spaces["pid"]: true}, map[uint64]bool{spaces["net"]: true}
 	for _, ph := range w.Phantoms {
 		if space, err := procfs.Namespace(ph.HostPID, "net"); err == nil {
 			nets[space] = true
+		}
+		// That of a container's members is none below the init's.
+		if space, err := procfs.Namespace(ph.HostPID, "pid"); err == nil {
+			pids[space] = true
 		}
 	}
 	if err := r.look(); err != nil {
@@ -196,7 +206,9 @@ func (t *Tracer) Watch(w World) (*Recording, error) {
 	for space := range nets {
 		r.nets = append(r.nets, uint32(space))
 	}
-	r.space = uint32(pidSpace)
+	for space := range pids {
+		r.spaces = append(r.spaces, uint32(space))
+	}
 	return r, nil
 }
 
@@ -209,7 +221,12 @@ func (r *Recording) Begin() error {
 			return err
 		}
 	}
-	return r.t.maps.spaces.Put(r.space, r.id)
+	for _, n := range r.spaces {
+		if err := r.t.maps.spaces.Put(n, r.id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A Recording is what happens in one world.
@@ -217,7 +234,7 @@ type Recording struct {
 	t          *Tracer
 	w          World
 	id         uint32
-	space      uint32
+	spaces     []uint32 // of pids
 	nets       []uint32
 	lostBefore uint64
 
@@ -237,7 +254,10 @@ func (r *Recording) Released(at time.Time) {
 // The world's processes should still be there: names of functions are looked for
 // in their memory. incomplete says what is missing.
 func (r *Recording) Finish() (events []model.Event, incomplete []string) {
-	err := r.t.maps.spaces.Delete(r.space)
+	var err error
+	for _, n := range r.spaces {
+		err = errors.Join(err, r.t.maps.spaces.Delete(n))
+	}
 	for _, n := range r.nets {
 		err = errors.Join(err, r.t.maps.nets.Delete(n))
 	}
