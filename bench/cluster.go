@@ -11,10 +11,6 @@ import (
 	"github.com/pilotexec/pilot/internal/testcluster"
 )
 
-// fastest is a rate of writes that no server here reaches: clients then wait for
-// nothing but answers.
-const fastest = 1 << 20
-
 // A stretch is how production fared for some time.
 type stretch struct {
 	rate, p50, p99, max float64 // writes a second; milliseconds
@@ -46,7 +42,7 @@ func (b *bench) cluster(kind testcluster.Kind, bin testcluster.Paths) ([]string,
 		return nil, err
 	}
 	defer c.Stop()
-	load, err := c.StartLoad(b.ctx, testcluster.LoadConfig{Rate: fastest})
+	load, err := c.StartLoad(b.ctx, testcluster.LoadConfig{Rate: testcluster.Unlimited})
 	if err != nil {
 		return nil, err
 	}

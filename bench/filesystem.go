@@ -50,7 +50,7 @@ func (b *bench) onFileSystem(fs string, kind testcluster.Kind, bin testcluster.P
 		return nil, err
 	}
 	defer c.Stop()
-	load, err := c.StartLoad(b.ctx, testcluster.LoadConfig{Rate: fastest})
+	load, err := c.StartLoad(b.ctx, testcluster.LoadConfig{Rate: testcluster.Unlimited})
 	if err != nil {
 		return nil, err
 	}

@@ -15,9 +15,12 @@ import (
 	"time"
 )
 
+// Unlimited is a rate: clients wait for nothing but answers.
+const Unlimited = -1
+
 // LoadConfig says what a load does.
 type LoadConfig struct {
-	Rate    int       // writes per second of all workers together; 0 means 200
+	Rate    int       // writes per second of all workers together; 0 means 200; or Unlimited
 	Workers int       // concurrent clients, spread over the members; 0 means 6
 	Members []*Member // where the clients connect; nil means all (Redis: the master)
 }
@@ -67,7 +70,7 @@ func (c *Cluster) StartLoad(ctx context.Context, cfg LoadConfig) (*Load, error) 
 	}
 	l := &Load{Record: filepath.Join(c.Dir, fmt.Sprintf("load%d.record", len(c.loads)+1))}
 	flags := []string{"-record", l.Record}
-	if cfg.Rate > 0 {
+	if cfg.Rate != 0 {
 		flags = append(flags, "-rate", strconv.Itoa(cfg.Rate))
 	}
 	if cfg.Workers > 0 {

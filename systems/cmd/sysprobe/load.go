@@ -93,14 +93,14 @@ func runLoad(ctx context.Context, sys system, o *options) error {
 		}
 		stores[i] = st
 	}
-	fmt.Println("ready")
+	ask := make(chan os.Signal, 1)
+	signal.Notify(ask, syscall.SIGUSR1)
+	fmt.Println("ready") // from now on it may be asked
 
 	var wg sync.WaitGroup
 	for i, st := range stores {
 		wg.Go(func() { l.work(ctx, i, st) })
 	}
-	ask := make(chan os.Signal, 1)
-	signal.Notify(ask, syscall.SIGUSR1)
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -158,13 +158,21 @@ func (l *loader) report(stores []store) loadStats {
 // work writes numbered entries through st at the worker's share of the rate.
 // A number is used once: after an error it is unknown whether it was stored.
 func (l *loader) work(ctx context.Context, worker int, st store) {
-	tick := time.NewTicker(time.Duration(l.opts.workers) * time.Second / time.Duration(l.opts.rate))
-	defer tick.Stop()
+	var tick <-chan time.Time // nil below: as fast as it goes
+	if l.opts.rate > 0 {
+		ticker := time.NewTicker(time.Duration(l.opts.workers) * time.Second / time.Duration(l.opts.rate))
+		defer ticker.Stop()
+		tick = ticker.C
+	}
 	for seq := uint64(1); ; seq++ {
-		select {
-		case <-ctx.Done():
+		if tick != nil {
+			select {
+			case <-ctx.Done():
+			case <-tick:
+			}
+		}
+		if ctx.Err() != nil {
 			return
-		case <-tick.C:
 		}
 		// A request under way at the end is finished, so that it cannot
 		// look like an error.

@@ -110,7 +110,7 @@ func parse(args []string) (*options, error) {
 	fs.StringVar(&o.prefix, "prefix", "load", "name under which a load stores its entries")
 	fs.StringVar(&o.record, "record", "", "`FILE` to which each acknowledged write is appended")
 	fs.StringVar(&o.stats, "stats", "", "`FILE` for the statistics of a load")
-	fs.IntVar(&o.rate, "rate", 200, "writes per second, all workers together")
+	fs.IntVar(&o.rate, "rate", 200, "writes per second, all workers together; -1: as many as are answered")
 	fs.IntVar(&o.workers, "workers", 6, "concurrent clients")
 	fs.DurationVar(&o.timeout, "timeout", 3*time.Second, "limit for one request")
 	if err := fs.Parse(args); err != nil {
@@ -124,7 +124,7 @@ func parse(args []string) (*options, error) {
 	if monitors != "" {
 		o.monitors = strings.Split(monitors, ",")
 	}
-	if o.rate <= 0 || o.workers <= 0 || o.timeout <= 0 {
+	if o.rate < -1 || o.rate == 0 || o.workers <= 0 || o.timeout <= 0 {
 		return nil, fmt.Errorf("-rate, -workers and -timeout must be positive")
 	}
 	return o, nil
