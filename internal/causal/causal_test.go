@@ -2,6 +2,7 @@ package causal
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -322,6 +323,18 @@ func TestMaker(t *testing.T) {
 		if task, place := maker(in); task != want[0] || place != want[1] {
 			t.Errorf("%q: got %q, %q", in, task, place)
 		}
+	}
+}
+
+func TestByMaking(t *testing.T) {
+	// In the order of their first events. 20 was made before 21, and 19 before
+	// both; 40 and the unnumbered one tell nothing of others.
+	b := &builder{}
+	for _, task := range []string{"goroutine 20", "goroutine 21", "main", "goroutine 40", "goroutine 19", "goroutine 17"} {
+		b.nodes = append(b.nodes, Node{Event: &model.Event{Task: task}})
+	}
+	if got := b.byMaking([]int{0, 1, 2, 3, 4, 5}); !slices.Equal(got, []int{4, 0, 1, 2, 3, 5}) {
+		t.Errorf("got %v", got)
 	}
 }
 
