@@ -48,11 +48,12 @@ type builder struct {
 
 // A process is what is known of a process up to now.
 type process struct {
-	pid   int
-	info  *model.Process
-	node  int  // root, start or stand-in
-	born  bool // in this world
-	tasks bool
+	pid    int
+	info   *model.Process
+	parent int  // its pid, if known
+	node   int  // root, start or stand-in
+	born   bool // in this world
+	tasks  bool
 	// recent is what its carriers were at last, and rare what of it the other world
 	// does not have.
 	recent, rare recency
@@ -130,6 +131,7 @@ func (b *builder) process(pid int) *process {
 	e := &model.Event{PID: pid, Kind: KindProcess}
 	from := link{none, "", ""}
 	if p.info != nil {
+		p.parent = p.info.Parent
 		e.At, e.Member, e.Object = p.info.Started, p.info.Member, strings.Join(p.info.Args, " ")
 		from = b.starter(p.info)
 	}

@@ -241,7 +241,10 @@ func (c *carrier) strange(e *model.Event) bool {
 // open is the request of p that waits for an answer, if it is the only one.
 func (p *process) open(at time.Duration) int {
 	found := none
-	for _, r := range p.waiting {
+	for conn, r := range p.waiting {
+		if at-r.at > near {
+			delete(p.waiting, conn) // so that few are looked at
+		}
 		if r.usual || at-r.at > near {
 			continue
 		}

@@ -2,6 +2,7 @@ package causal
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -190,6 +191,9 @@ func TestProcessesAndSignals(t *testing.T) {
 		model.Event{At: 153 * ms, PID: 20, Member: "n2", Kind: "exit", Object: "SIGTERM"},
 		model.Event{At: 154 * ms, PID: 31, Kind: "exit", Object: "0"},
 		model.Event{At: 155 * ms, PID: 30, TID: 30, Kind: "signal", Object: "SIGCHLD"},
+		model.Event{At: 155 * ms, PID: 30, TID: 30, Kind: "start", Child: 32},
+		model.Event{At: 155 * ms, PID: 32, Kind: "exit", Object: "2"},
+		model.Event{At: 155 * ms, PID: 30, TID: 30, Kind: "signal", Object: "SIGCHLD"},
 		model.Event{At: 156 * ms, PID: 10, TID: 10, Member: "n1", Kind: "start", Child: 99},
 		model.Event{At: 157 * ms, PID: 10, TID: 99, Member: "n1", Kind: "write", Object: "x"},
 	), nil)
@@ -201,6 +205,9 @@ log 20 shutting down: action, same task likely of signal 20 SIGTERM
 exit 20 SIGTERM: action, signal certain of signal 20 SIGTERM
 exit 31 0: action, same task certain of start 30 
 signal 30 SIGCHLD: action, signal certain of exit 31 0
+start 30 : action, same task certain of process 30 sh fix.sh
+exit 32 2: action, same task certain of start 30 
+signal 30 SIGCHLD: action, signal certain of exit 32 2
 start 10 : itself, same task likely of process 10 /usr/bin/kv
 write 10 x: itself, started certain of start 10 
 `)
@@ -316,6 +323,18 @@ func TestMaker(t *testing.T) {
 		if task, place := maker(in); task != want[0] || place != want[1] {
 			t.Errorf("%q: got %q, %q", in, task, place)
 		}
+	}
+}
+
+func TestByMaking(t *testing.T) {
+	// In the order of their first events. 20 was made before 21, and 19 before
+	// both; 40 and the unnumbered one tell nothing of others.
+	b := &builder{}
+	for _, task := range []string{"goroutine 20", "goroutine 21", "main", "goroutine 40", "goroutine 19", "goroutine 17"} {
+		b.nodes = append(b.nodes, Node{Event: &model.Event{Task: task}})
+	}
+	if got := b.byMaking([]int{0, 1, 2, 3, 4, 5}); !slices.Equal(got, []int{4, 0, 1, 2, 3, 5}) {
+		t.Errorf("got %v", got)
 	}
 }
 

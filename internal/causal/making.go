@@ -87,30 +87,29 @@ func number(task string) int {
 // the order of their making. Batches begin with 16n+1, in some versions one later.
 const batch = 16
 
-// inOrder reports whether goroutine i was made before goroutine j.
-func inOrder(i, j int) bool {
-	return 0 < i && i < j && (i-1)/batch == (j-1)/batch && i%batch != 1
-}
-
 // byMaking sorts tasks, which are in the order of their first events, by when
 // they can have been made at the latest: before the first event of each that has
 // a higher number of the same batch. Those that sleep for as long wake in any
 // order.
 func (b *builder) byMaking(tasks []int) []int {
-	latest := map[int]int{}
-	for _, n := range tasks {
-		latest[n] = n
-		for _, m := range tasks {
-			if inOrder(number(b.nodes[n].Task), number(b.nodes[m].Task)) {
-				latest[n] = min(latest[n], m)
-			}
+	type task struct{ node, number, latest int }
+	list := make([]task, len(tasks))
+	for i, n := range tasks {
+		list[i] = task{n, number(b.nodes[n].Task), n}
+	}
+	slices.SortStableFunc(list, func(s, t task) int { return t.number - s.number })
+	for i := 1; i < len(list); i++ {
+		t, higher := &list[i], list[i-1]
+		if (t.number-1)/batch == (higher.number-1)/batch && t.number%batch > 1 {
+			t.latest = min(t.node, higher.latest)
 		}
 	}
-	tasks = slices.Clone(tasks)
-	slices.SortStableFunc(tasks, func(n, m int) int {
-		return cmp.Or(latest[n]-latest[m], number(b.nodes[n].Task)-number(b.nodes[m].Task))
-	})
-	return tasks
+	slices.SortStableFunc(list, func(s, t task) int { return cmp.Or(s.latest-t.latest, s.number-t.number) })
+	sorted := make([]int, len(list))
+	for i, t := range list {
+		sorted[i] = t.node
+	}
+	return sorted
 }
 
 // oneEach reports whether each request may have one of the tasks, in order.

@@ -235,7 +235,7 @@ func (b *builder) start(p *process, by *carrier, e *model.Event, n int) {
 	pid := e.PID
 	if b.isProcess[e.Child] {
 		if b.procs[e.Child] == nil {
-			child := &process{pid: e.Child, info: b.infos[e.Child], exit: none}
+			child := &process{pid: e.Child, info: b.infos[e.Child], parent: e.PID, exit: none}
 			b.procs[e.Child] = child
 			b.begin(child, n)
 		}
@@ -273,8 +273,9 @@ func (b *builder) signal(p *process, c *carrier, i int) int {
 		p.signals = map[string]int{}
 	}
 	p.signals[e.Object] = n
-	if from.cause == Signal && (e.Task == "" || !c.own) {
-		// Its handler may run here, or wake a task.
+	if from.cause == Signal && e.Object != "SIGCHLD" && (e.Task == "" || !c.own) {
+		// Its handler may run here, or wake a task. The end of a child is an answer:
+		// who started it goes on with what it was at.
 		c.state = state{cur: link{n, SameTask, Likely}, own: true, answered: true}
 		p.note(c, b.streams.done[i])
 	}
@@ -285,6 +286,9 @@ func (b *builder) signal(p *process, c *carrier, i int) int {
 func (b *builder) exit(p *process, c *carrier, i int) int {
 	e := &b.w.Events[i]
 	from := p.last
+	if p.born {
+		from = p.base()
+	}
 	if e.TID != 0 && c.seen {
 		from = b.context(p, c, i)
 	}
@@ -296,8 +300,8 @@ func (b *builder) exit(p *process, c *carrier, i int) int {
 	n := b.node(e, from)
 	if e.TID == 0 || e.TID == e.PID {
 		p.exit = n
-		if p.info != nil {
-			b.childExits[p.info.Parent] = n
+		if p.parent != 0 {
+			b.childExits[p.parent] = n
 		}
 	}
 	return n

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pilotexec/pilot/internal/model"
 )
@@ -12,7 +13,7 @@ import (
 var verbs = map[string]string{
 	model.EventExec: "ran", model.EventCreate: "created", model.EventWrite: "wrote", model.EventTruncate: "truncated",
 	model.EventRemove: "removed", model.EventSync: "synced", model.EventListen: "listens on",
-	model.EventBlocked: "tried", model.EventLog: "logged", model.EventWait: "waited for",
+	model.EventBlocked: "tried", model.EventLog: "logged",
 }
 
 // what is e in words, without who and when.
@@ -52,6 +53,12 @@ func phrase(e *model.Event) string {
 			return "saw the end" + over(" of ", e)
 		}
 		return "received " + bytes(e.Bytes) + over(" from ", e)
+	case model.EventWait:
+		s := "waited " + e.Took.Round(time.Millisecond).String()
+		if e.Object != "" {
+			s += " for " + e.Object
+		}
+		return s
 	case model.EventConnect:
 		return "connected" + over(" to ", e)
 	case model.EventAccept:

@@ -81,7 +81,7 @@ func (p *treePrinter) head(r *model.Report) {
 		events++
 	}
 	slices.Sort(members)
-	p.printf("%s of run %s: %s\n", p.t.World, r.ID, clean(strings.Join(r.Spec.Action, " ")))
+	p.printf("%s of run %s: %s\n", p.t.World, r.ID, clip(clean(strings.Join(r.Spec.Action, " "))))
 	if events == 0 {
 		p.printf("  the action caused nothing that was recorded\n")
 		return
@@ -163,9 +163,19 @@ func actor(n *causal.Node) string {
 
 // outcome is what n did, and its error.
 func (p *treePrinter) outcome(n *causal.Node) string {
-	s := clean(n.What)
+	s := clip(clean(n.What))
 	if n.Error != "" {
 		s += ": " + clean(n.Error)
+	}
+	return s
+}
+
+// maxText bounds what is shown of a command line or a line of a log.
+const maxText = 120
+
+func clip(s string) string {
+	if r := []rune(s); len(r) > maxText {
+		return string(r[:maxText]) + "…"
 	}
 	return s
 }
