@@ -31,7 +31,7 @@ type maps struct {
 	tasks   *ebpf.Map    // process, by the agent's number -> unwind.Goroutines
 	lost    *ebpf.Map    // records that found no room
 	ring    *ebpf.Map    // records
-	scratch [4]*ebpf.Map // a record for each kind of program: one may interrupt another
+	scratch [6]*ebpf.Map // a record for each program: one may interrupt another
 }
 
 func newMaps(level Level) (m *maps, err error) {
@@ -88,8 +88,26 @@ func (m *maps) close() {
 	}
 }
 
+// An attached program is run by the kernel until it is closed.
+type attached struct {
+	program *ebpf.Program
+	link    link.Link
+}
+
+func (a attached) close() error { return errors.Join(a.link.Close(), a.program.Close()) }
+
+// missed is how often the kernel did not run the program because it had
+// interrupted itself.
+func (a attached) missed() uint64 {
+	stats, err := a.program.Stats()
+	if err != nil {
+		return 0 // before Linux 5.12 it does not tell
+	}
+	return stats.RecursionMisses
+}
+
 // attach loads the programs and has the kernel run them.
-func attach(l *layout, m *maps, level Level) (links []link.Link, err error) {
+func attach(l *layout, m *maps, level Level) (all []attached, err error) {
 	for nr, what := range callTable(level) {
 		if err := m.calls.Put(nr, what); err != nil {
 			return nil, err
@@ -113,29 +131,32 @@ func attach(l *layout, m *maps, level Level) (links []link.Link, err error) {
 	for _, p := range points {
 		at, err := run(p.name, p.code)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("tracepoint %s: %w", p.name, err), detach(links))
+			return nil, errors.Join(fmt.Errorf("tracepoint %s: %w", p.name, err), detach(all))
 		}
-		links = append(links, at)
+		all = append(all, at)
 	}
-	return links, nil
+	return all, nil
 }
 
-func run(point string, code asm.Instructions) (link.Link, error) {
+func run(point string, code asm.Instructions) (attached, error) {
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name: "pilot_" + point[:min(len(point), 9)], Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: point,
 		License: "GPL", Instructions: code,
 	})
 	if err != nil {
-		return nil, err
+		return attached{}, err
 	}
-	defer prog.Close() // the link keeps it
-	return link.AttachTracing(link.TracingOptions{Program: prog})
+	at, err := link.AttachTracing(link.TracingOptions{Program: prog})
+	if err != nil {
+		return attached{}, errors.Join(err, prog.Close())
+	}
+	return attached{prog, at}, nil
 }
 
-func detach(links []link.Link) error {
+func detach(all []attached) error {
 	var errs []error
-	for _, l := range links {
-		errs = append(errs, l.Close())
+	for _, a := range all {
+		errs = append(errs, a.close())
 	}
 	return errors.Join(errs...)
 }

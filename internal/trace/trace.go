@@ -17,7 +17,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
@@ -41,12 +40,12 @@ const look = 10 * time.Millisecond
 
 // A Tracer watches the worlds of one run.
 type Tracer struct {
-	level  Level
-	maps   *maps
-	links  []link.Link
-	reader *ringbuf.Reader
-	names  unwind.Names
-	wg     sync.WaitGroup
+	level    Level
+	maps     *maps
+	programs []attached
+	reader   *ringbuf.Reader
+	names    unwind.Names
+	wg       sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	worlds  map[uint32]*Recording
@@ -76,7 +75,7 @@ func Open(level Level) (t *Tracer, err error) {
 	if err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
-	if t.links, err = attach(l, t.maps, level); err != nil {
+	if t.programs, err = attach(l, t.maps, level); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	t.wg.Go(t.empty)
@@ -85,7 +84,7 @@ func Open(level Level) (t *Tracer, err error) {
 
 // Close stops all watching.
 func (t *Tracer) Close() error {
-	err := errors.Join(detach(t.links), t.reader.Close())
+	err := errors.Join(detach(t.programs), t.reader.Close())
 	t.wg.Wait()
 	t.maps.close()
 	return err
@@ -150,10 +149,14 @@ func (t *Tracer) drain() error {
 	return nil
 }
 
-// lost is how many records found no room so far, in all worlds.
+// lost is how many records found no room so far, in all worlds, and how many
+// runs of programs there were not, anywhere on the host.
 func (t *Tracer) lost() (n uint64) {
 	if err := t.maps.lost.Lookup(uint32(0), &n); err != nil {
 		return 0
+	}
+	for _, p := range t.programs {
+		n += p.missed()
 	}
 	return n
 }
@@ -269,7 +272,7 @@ func (r *Recording) Finish() (events []model.Event, incomplete []string) {
 		incomplete = append(incomplete, fmt.Sprintf("events: %v", err))
 	}
 	if n := r.t.lost() - r.lostBefore; n > 0 {
-		incomplete = append(incomplete, fmt.Sprintf("events: %d were lost in both worlds, there were too many at a time", n))
+		incomplete = append(incomplete, fmt.Sprintf("events: up to %d were lost in both worlds, there were too many at a time", n))
 	}
 	if r.dropped > 0 {
 		incomplete = append(incomplete, fmt.Sprintf("events: %d are not kept, there were more than %d; the first of them was %v after the release",
