@@ -109,7 +109,7 @@ func agentMain() {
 // run pilots an action.
 func (o *outcome) run(req request) {
 	spec := model.Spec{
-		Trace: model.TraceEffects,
+		Trace:   model.TraceEffects,
 		Members: req.Members, Action: req.Action, Dir: "/", Env: os.Environ(),
 		MaxPause: 500 * time.Millisecond, Timeout: testenv.Patience, Settle: 100 * time.Millisecond,
 	}

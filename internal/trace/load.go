@@ -88,17 +88,30 @@ func (m *maps) close() {
 	}
 }
 
-// An attached program is run by the kernel until it is closed.
-type attached struct {
+// A loaded program is run by the kernel from its attaching on until it is closed.
+type loaded struct {
+	point   string
 	program *ebpf.Program
-	link    link.Link
+	link    link.Link // nil before
 }
 
-func (a attached) close() error { return errors.Join(a.link.Close(), a.program.Close()) }
+func (a *loaded) attach() (err error) {
+	if a.link, err = link.AttachTracing(link.TracingOptions{Program: a.program}); err != nil {
+		return fmt.Errorf("tracepoint %s: %w", a.point, err)
+	}
+	return nil
+}
+
+func (a *loaded) close() error {
+	if a.link == nil {
+		return a.program.Close()
+	}
+	return errors.Join(a.link.Close(), a.program.Close())
+}
 
 // missed is how often the kernel did not run the program because it had
 // interrupted itself.
-func (a attached) missed() uint64 {
+func (a *loaded) missed() uint64 {
 	stats, err := a.program.Stats()
 	if err != nil {
 		return 0 // before Linux 5.12 it does not tell
@@ -106,8 +119,8 @@ func (a attached) missed() uint64 {
 	return stats.RecursionMisses
 }
 
-// attach loads the programs and has the kernel run them.
-func attach(l *layout, m *maps, level Level) (all []attached, err error) {
+// load hands the programs to the kernel, which checks them.
+func load(l *layout, m *maps, level Level) (all []*loaded, err error) {
 	for nr, what := range callTable(level) {
 		if err := m.calls.Put(nr, what); err != nil {
 			return nil, err
@@ -129,31 +142,19 @@ func attach(l *layout, m *maps, level Level) (all []attached, err error) {
 		points = append(points, point{"sys_enter", enter(l, m)})
 	}
 	for _, p := range points {
-		at, err := run(p.name, p.code)
+		prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+			Name: "pilot_" + p.name[:min(len(p.name), 9)], Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: p.name,
+			License: "GPL", Instructions: p.code,
+		})
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("tracepoint %s: %w", p.name, err), detach(all))
+			return nil, errors.Join(fmt.Errorf("program for tracepoint %s: %w", p.name, err), unload(all))
 		}
-		all = append(all, at)
+		all = append(all, &loaded{point: p.name, program: prog})
 	}
 	return all, nil
 }
 
-func run(point string, code asm.Instructions) (attached, error) {
-	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "pilot_" + point[:min(len(point), 9)], Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: point,
-		License: "GPL", Instructions: code,
-	})
-	if err != nil {
-		return attached{}, err
-	}
-	at, err := link.AttachTracing(link.TracingOptions{Program: prog})
-	if err != nil {
-		return attached{}, errors.Join(err, prog.Close())
-	}
-	return attached{prog, at}, nil
-}
-
-func detach(all []attached) error {
+func unload(all []*loaded) error {
 	var errs []error
 	for _, a := range all {
 		errs = append(errs, a.close())

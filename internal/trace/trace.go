@@ -42,7 +42,7 @@ const look = 10 * time.Millisecond
 type Tracer struct {
 	level    Level
 	maps     *maps
-	programs []attached
+	programs []*loaded
 	reader   *ringbuf.Reader
 	names    unwind.Names
 	wg       sync.WaitGroup
@@ -53,8 +53,8 @@ type Tracer struct {
 	err     error         // why the ring is not read any more
 }
 
-// Open has the kernel run the programs. Nothing is told until a world is watched.
-// The caller closes the tracer.
+// Open hands the programs to the kernel, which takes a while. They do not run
+// before [Tracer.Attach]. The caller closes the tracer.
 func Open(level Level) (t *Tracer, err error) {
 	l, err := readLayout()
 	if err != nil {
@@ -75,16 +75,26 @@ func Open(level Level) (t *Tracer, err error) {
 	if err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
-	if t.programs, err = attach(l, t.maps, level); err != nil {
+	if t.programs, err = load(l, t.maps, level); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	t.wg.Go(t.empty)
 	return t, nil
 }
 
+// Attach has the kernel run the programs. Nothing is told until a world is watched.
+func (t *Tracer) Attach() error {
+	for _, p := range t.programs {
+		if err := p.attach(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Close stops all watching.
 func (t *Tracer) Close() error {
-	err := errors.Join(detach(t.programs), t.reader.Close())
+	err := errors.Join(unload(t.programs), t.reader.Close())
 	t.wg.Wait()
 	t.maps.close()
 	return err
