@@ -197,6 +197,7 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	if err := fault.AgentCopied.Hit(); err != nil {
 		return err
 	}
+	r.openTrace()
 	expected := r.predicted
 	r.progress("snapshot", fmt.Sprintf("production stops for at most %v, for about %s and the comparison of files (stop %s, capture %s, fork %s)",
 		r.spec.MaxPause, ms(expected.Total), ms(expected.Stop), ms(expected.Capture), ms(expected.Fork)))

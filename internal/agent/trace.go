@@ -14,9 +14,10 @@ import (
 	"github.com/pilotexec/pilot/internal/worldinit"
 )
 
-// beginTrace readies the recording of events, if the run wants them. A kernel
-// that cannot do it is no reason to refuse: what is judged does not need them.
-func (r *run) beginTrace() {
+// openTrace readies the recording of events, if the run wants them, before the
+// snapshot: the worlds must not wait for it. A kernel that cannot do it is no
+// reason to refuse: what is judged does not need events.
+func (r *run) openTrace() {
 	level := map[string]trace.Level{model.TraceEffects: trace.Effects, model.TraceFull: trace.Full}[r.spec.Trace]
 	if level == 0 {
 		return
@@ -27,6 +28,19 @@ func (r *run) beginTrace() {
 		return
 	}
 	r.events = t
+}
+
+// beginTrace has the events of both worlds recorded, which are about to be
+// released.
+func (r *run) beginTrace() {
+	t := r.events
+	if t == nil {
+		return
+	}
+	if err := t.Attach(); err != nil {
+		r.untraced(err)
+		return
+	}
 	for _, s := range []*side{r.trial, r.control} {
 		w := trace.World{
 			Init: s.world.Init().PID(), Launcher: worldinit.ExecName, Outputs: filepath.Join(s.world.Dir, "output"),
@@ -35,6 +49,7 @@ func (r *run) beginTrace() {
 		for _, ph := range s.world.Phantoms() {
 			w.Phantoms = append(w.Phantoms, trace.Phantom{HostPID: ph.HostPID, PID: ph.Member.PID, Member: ph.Member.Name})
 		}
+		var err error
 		if s.recording, err = t.Watch(w); err != nil {
 			r.untraced(err)
 			return

@@ -28,7 +28,7 @@ func TestPrivEvents(t *testing.T) {
 		t.Run(level, func(t *testing.T) {
 			s := stage(t, member{kind: "busy-server"}, member{kind: "busy-client"})
 			b := busy{dirs: [2]string{filepath.Dir(s.logs[0]), filepath.Dir(s.logs[1])}}
-			script := fmt.Sprintf("touch %[1]s/%[3]s %[2]s/%[3]s; until test -e %[1]s/%[4]s && test -e %[2]s/%[4]s; do sleep 0.02; done; cat %[1]s/%[4]s %[2]s/%[4]s",
+			script := fmt.Sprintf("touch %[1]s/%[3]s %[2]s/%[3]s; sleep 0.02; until test -e %[1]s/%[4]s && test -e %[2]s/%[4]s; do sleep 0.02; done; cat %[1]s/%[4]s %[2]s/%[4]s",
 				b.dirs[0], b.dirs[1], victim.Go, victim.Done)
 			o := s.agent(t, request{Run: &model.Spec{Action: []string{"sh", "-c", script}, Trace: level}})
 			if o.Report == nil {

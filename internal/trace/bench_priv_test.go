@@ -163,6 +163,9 @@ func watch(t testing.TB, level Level, init, phantom int) (*Tracer, *Recording) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := tr.Attach(); err != nil {
+		t.Fatal(err)
+	}
 	r, err := tr.Watch(World{Init: init, Phantoms: []Phantom{{HostPID: phantom, PID: phantom, Member: "server"}}})
 	if err == nil {
 		err = r.Begin()

@@ -31,7 +31,7 @@ type maps struct {
 	tasks   *ebpf.Map    // process, by the agent's number -> unwind.Goroutines
 	lost    *ebpf.Map    // records that found no room
 	ring    *ebpf.Map    // records
-	scratch [4]*ebpf.Map // a record for each kind of program: one may interrupt another
+	scratch [6]*ebpf.Map // a record for each program: one may interrupt another
 }
 
 func newMaps(level Level) (m *maps, err error) {
@@ -88,8 +88,39 @@ func (m *maps) close() {
 	}
 }
 
-// attach loads the programs and has the kernel run them.
-func attach(l *layout, m *maps, level Level) (links []link.Link, err error) {
+// A loaded program is run by the kernel from its attaching on until it is closed.
+type loaded struct {
+	point   string
+	program *ebpf.Program
+	link    link.Link // nil before
+}
+
+func (a *loaded) attach() (err error) {
+	if a.link, err = link.AttachTracing(link.TracingOptions{Program: a.program}); err != nil {
+		return fmt.Errorf("tracepoint %s: %w", a.point, err)
+	}
+	return nil
+}
+
+func (a *loaded) close() error {
+	if a.link == nil {
+		return a.program.Close()
+	}
+	return errors.Join(a.link.Close(), a.program.Close())
+}
+
+// missed is how often the kernel did not run the program because it had
+// interrupted itself.
+func (a *loaded) missed() uint64 {
+	stats, err := a.program.Stats()
+	if err != nil {
+		return 0 // before Linux 5.12 it does not tell
+	}
+	return stats.RecursionMisses
+}
+
+// load hands the programs to the kernel, which checks them.
+func load(l *layout, m *maps, level Level) (all []*loaded, err error) {
 	for nr, what := range callTable(level) {
 		if err := m.calls.Put(nr, what); err != nil {
 			return nil, err
@@ -111,31 +142,22 @@ func attach(l *layout, m *maps, level Level) (links []link.Link, err error) {
 		points = append(points, point{"sys_enter", enter(l, m)})
 	}
 	for _, p := range points {
-		at, err := run(p.name, p.code)
+		prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+			Name: "pilot_" + p.name[:min(len(p.name), 9)], Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: p.name,
+			License: "GPL", Instructions: p.code,
+		})
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("tracepoint %s: %w", p.name, err), detach(links))
+			return nil, errors.Join(fmt.Errorf("program for tracepoint %s: %w", p.name, err), unload(all))
 		}
-		links = append(links, at)
+		all = append(all, &loaded{point: p.name, program: prog})
 	}
-	return links, nil
+	return all, nil
 }
 
-func run(point string, code asm.Instructions) (link.Link, error) {
-	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "pilot_" + point[:min(len(point), 9)], Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: point,
-		License: "GPL", Instructions: code,
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer prog.Close() // the link keeps it
-	return link.AttachTracing(link.TracingOptions{Program: prog})
-}
-
-func detach(links []link.Link) error {
+func unload(all []*loaded) error {
 	var errs []error
-	for _, l := range links {
-		errs = append(errs, l.Close())
+	for _, a := range all {
+		errs = append(errs, a.close())
 	}
 	return errors.Join(errs...)
 }

@@ -28,7 +28,7 @@ func execed(l *layout, m *maps) asm.Instructions {
 	p := &program{l: l, m: m}
 	p.add(asm.Mov.Reg(ctx, asm.R1), asm.LoadMem(asm.R9, asm.R1, 0, quad))
 	p.world(asm.R9, out)
-	p.record(m.scratch[2].FD(), recExec)
+	p.record(m.scratch[4].FD(), recExec)
 	p.follow(asm.R4, slotA, asm.R9, l.taskMM, out)
 	p.read(fp, slotB, 8, asm.R4, l.mmArgsEnd)
 	p.add(asm.LoadMem(asm.R4, fp, slotA, quad))
@@ -46,7 +46,7 @@ func gone(l *layout, m *maps) asm.Instructions {
 	p := &program{l: l, m: m}
 	p.add(asm.Mov.Reg(ctx, asm.R1), asm.LoadMem(asm.R9, asm.R1, 0, quad))
 	p.world(asm.R9, out)
-	p.record(m.scratch[2].FD(), recExit)
+	p.record(m.scratch[5].FD(), recExit)
 	p.follow(asm.R4, slotA, asm.R9, l.taskSignal, out)
 	p.read(fp, slotB, 4, asm.R4, l.signalLive)
 	p.add(asm.LoadMem(asm.R1, fp, slotB, word), asm.JNE.Imm(asm.R1, 0, out), asm.LoadMem(asm.R4, fp, slotA, quad))

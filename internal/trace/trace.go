@@ -17,7 +17,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
@@ -41,12 +40,12 @@ const look = 10 * time.Millisecond
 
 // A Tracer watches the worlds of one run.
 type Tracer struct {
-	level  Level
-	maps   *maps
-	links  []link.Link
-	reader *ringbuf.Reader
-	names  unwind.Names
-	wg     sync.WaitGroup
+	level    Level
+	maps     *maps
+	programs []*loaded
+	reader   *ringbuf.Reader
+	names    unwind.Names
+	wg       sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	worlds  map[uint32]*Recording
@@ -54,8 +53,8 @@ type Tracer struct {
 	err     error         // why the ring is not read any more
 }
 
-// Open has the kernel run the programs. Nothing is told until a world is watched.
-// The caller closes the tracer.
+// Open hands the programs to the kernel, which takes a while. They do not run
+// before [Tracer.Attach]. The caller closes the tracer.
 func Open(level Level) (t *Tracer, err error) {
 	l, err := readLayout()
 	if err != nil {
@@ -76,16 +75,26 @@ func Open(level Level) (t *Tracer, err error) {
 	if err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
-	if t.links, err = attach(l, t.maps, level); err != nil {
+	if t.programs, err = load(l, t.maps, level); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	t.wg.Go(t.empty)
 	return t, nil
 }
 
+// Attach has the kernel run the programs. Nothing is told until a world is watched.
+func (t *Tracer) Attach() error {
+	for _, p := range t.programs {
+		if err := p.attach(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Close stops all watching.
 func (t *Tracer) Close() error {
-	err := errors.Join(detach(t.links), t.reader.Close())
+	err := errors.Join(unload(t.programs), t.reader.Close())
 	t.wg.Wait()
 	t.maps.close()
 	return err
@@ -150,10 +159,14 @@ func (t *Tracer) drain() error {
 	return nil
 }
 
-// lost is how many records found no room so far, in all worlds.
+// lost is how many records found no room so far, in all worlds, and how many
+// runs of programs there were not, anywhere on the host.
 func (t *Tracer) lost() (n uint64) {
 	if err := t.maps.lost.Lookup(uint32(0), &n); err != nil {
 		return 0
+	}
+	for _, p := range t.programs {
+		n += p.missed()
 	}
 	return n
 }
@@ -269,7 +282,7 @@ func (r *Recording) Finish() (events []model.Event, incomplete []string) {
 		incomplete = append(incomplete, fmt.Sprintf("events: %v", err))
 	}
 	if n := r.t.lost() - r.lostBefore; n > 0 {
-		incomplete = append(incomplete, fmt.Sprintf("events: %d were lost in both worlds, there were too many at a time", n))
+		incomplete = append(incomplete, fmt.Sprintf("events: up to %d were lost in both worlds, there were too many at a time", n))
 	}
 	if r.dropped > 0 {
 		incomplete = append(incomplete, fmt.Sprintf("events: %d are not kept, there were more than %d; the first of them was %v after the release",

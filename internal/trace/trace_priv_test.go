@@ -36,7 +36,7 @@ func TestPrivOpen(t *testing.T) {
 		if err != nil {
 			t.Fatalf("level %d: %v", level, err)
 		}
-		if err := tr.Close(); err != nil {
+		if err := errors.Join(tr.Attach(), tr.Close()); err != nil {
 			t.Errorf("level %d: %v", level, err)
 		}
 	}
