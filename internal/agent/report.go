@@ -77,6 +77,7 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		}),
 		Confinement: r.confine.String(),
 	}
+	explain(out)
 	if closing != nil {
 		out.Leftovers = append(out.Leftovers, closing.Error())
 	}

@@ -2,6 +2,7 @@ package causal
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/pilotexec/pilot/internal/model"
@@ -58,5 +59,35 @@ func TestFailed(t *testing.T) {
 				t.Errorf("%+v: failed is not %v", e, want)
 			}
 		}
+	}
+}
+
+// TestWay: a client makes a server do what ends it.
+func TestWay(t *testing.T) {
+	const conn = "tcp 127.0.0.1:1 127.0.0.1:2"
+	w := &model.World{
+		Name: "trial",
+		Processes: []model.Process{
+			{PID: 5, Member: "kv", Phantom: true, Args: []string{"kvd"}},
+			{PID: 9, Cause: model.CauseAction, Args: []string{"ctl", strings.Repeat("x", 300)}, Started: 1},
+		},
+		Action: &model.CommandResult{PID: 9},
+		Events: []model.Event{
+			{At: 10, PID: 9, TID: 9, Kind: model.EventSend, Conn: conn, Bytes: 40},
+			{At: 20, PID: 5, TID: 5, Member: "kv", Kind: model.EventReceive, Conn: conn, Bytes: 40},
+			{At: 30, PID: 5, TID: 5, Member: "kv", Kind: model.EventExit, Object: "2"},
+		},
+	}
+	tree := Build(w, nil)
+	end := tree.Ended(5)
+	if end == nil {
+		t.Fatal("the end was not found")
+	}
+	way := tree.Way(end)
+	if len(way) != 3 || !strings.HasPrefix(way[1], "ctl(9) sent 40 B") || way[2] != "kv(5) exited with 2" || len(way[0]) > mostWords+len("…") {
+		t.Errorf("%q", way)
+	}
+	if tree.Ended(9) != nil {
+		t.Error("what goes on has ended")
 	}
 }

@@ -115,7 +115,7 @@ func exitEvidence(o model.Observation, p model.Process) []model.Evidence {
 		evidence[0].Text += ": " + commandLine(p.Args)
 	}
 	if said := last(p.Output); len(said) > 0 {
-		return append(evidence, quote("log", p.Output)...)
+		return append(append(evidence, quote("log", p.Output)...), place(p.Output)...)
 	}
 	if a := o.Trial.Action; a != nil && !p.Phantom {
 		if crash := pick(lines(a.Output), crashLine); len(crash) > 0 {
