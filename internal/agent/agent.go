@@ -129,6 +129,8 @@ type side struct {
 	// recording is nil when nothing is traced, and after its end.
 	recording *trace.Recording
 	seen      model.World
+	// untold are the events that are missing. No rule needs them.
+	untold []string
 }
 
 // check refuses what cannot be piloted, before anything is touched, and

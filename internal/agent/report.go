@@ -35,6 +35,11 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		r.trial.seen.Incomplete = append(r.trial.seen.Incomplete, "the run: "+r.broke.Error())
 	}
 	r.gaps = append(r.gaps, r.guard.crowding()...)
+	for _, s := range []*side{r.trial, r.control} {
+		for _, text := range s.untold {
+			r.gaps = append(r.gaps, model.Gap{Object: "events", Detail: "of the " + s.seen.Name + ": " + text})
+		}
+	}
 	diffs := map[*side]*image.Tree{}
 	for _, s := range []*side{r.trial, r.control} {
 		switch {

@@ -73,7 +73,7 @@ func (s *side) release() error {
 		return rerr
 	}
 	if err != nil {
-		s.seen.Incomplete = append(s.seen.Incomplete, fmt.Sprintf("events: %v", err))
+		s.untold = append(s.untold, err.Error())
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func (s *side) happened() {
 	}
 	slices.SortStableFunc(events, func(a, b model.Event) int { return cmp.Compare(a.At, b.At) })
 	s.seen.Events = events
-	s.seen.Incomplete = append(s.seen.Incomplete, incomplete...)
+	s.untold = append(s.untold, incomplete...)
 }
 
 // endTrace stops all recording.

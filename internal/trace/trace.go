@@ -279,13 +279,13 @@ func (r *Recording) Finish() (events []model.Event, incomplete []string) {
 	defer r.mu.Unlock()
 	err = errors.Join(err, r.rest())
 	if err != nil {
-		incomplete = append(incomplete, fmt.Sprintf("events: %v", err))
+		incomplete = append(incomplete, fmt.Sprintf("%v", err))
 	}
 	if n := r.t.lost() - r.lostBefore; n > 0 {
-		incomplete = append(incomplete, fmt.Sprintf("events: up to %d were lost in both worlds, there were too many at a time", n))
+		incomplete = append(incomplete, fmt.Sprintf("up to %d were lost in both worlds, there were too many at a time", n))
 	}
 	if r.dropped > 0 {
-		incomplete = append(incomplete, fmt.Sprintf("events: %d are not kept, there were more than %d; the first of them was %v after the release",
+		incomplete = append(incomplete, fmt.Sprintf("%d are not kept, there were more than %d; the first of them was %v after the release",
 			r.dropped, mostEvents, r.droppedAt.Round(time.Millisecond)))
 	}
 	return r.sorted(), incomplete
