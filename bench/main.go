@@ -5,6 +5,8 @@
 //
 //	go run ./bench [-run REGEXP] [-systems REGEXP] [-rounds N] [-o FILE]
 //
+// Of FILE only the sections of the cases that were run are written anew.
+//
 // It needs root, a C compiler, and what the test clusters need.
 package main
 
@@ -12,7 +14,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"regexp"
 
@@ -27,7 +28,6 @@ type bench struct {
 	victim string // the compiled victim.c
 	rounds int
 	system *regexp.Regexp // of the clusters
-	out    io.Writer
 }
 
 // cases are all measurements, in the order of the document.
@@ -76,7 +76,7 @@ func run() error {
 	only := flag.String("run", "", "only the cases that match this regular `expression`")
 	systems := flag.String("systems", "", "only the clusters that match this regular `expression`")
 	rounds := flag.Int("rounds", 9, "median of so many `rounds`")
-	output := flag.String("o", "", "write to this `file`")
+	output := flag.String("o", "", "put the sections into this `file`")
 	flag.Parse()
 	match, err := regexp.Compile(*only)
 	if err != nil {
@@ -94,19 +94,10 @@ func run() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{ctx: context.Background(), dir: dir, rounds: *rounds, system: system, out: os.Stdout}
-	if *output != "" {
-		f, err := os.Create(*output)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		b.out = io.MultiWriter(os.Stdout, f)
-	}
+	b := &bench{ctx: context.Background(), dir: dir, rounds: *rounds, system: system}
 	if err := b.compile(); err != nil {
 		return err
 	}
-	fmt.Fprintf(b.out, "<!-- Made by: make bench -->\n# Performance\n\n%s\n", machine(*rounds))
 	for _, c := range cases {
 		if !match.MatchString(c.name) {
 			continue
@@ -115,7 +106,14 @@ func run() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		fmt.Fprintf(b.out, "\n## %s\n\n%s\n\n%s", c.title, c.text, t)
+		section := fmt.Sprintf("## %s\n\n%s\n\n%s\n%s\n", c.title, c.text, t, machine(*rounds))
+		fmt.Println(section)
+		if *output == "" {
+			continue
+		}
+		if err := keep(*output, c.title, section); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -64,7 +64,7 @@ func machine(rounds int) string {
 			version = strings.TrimSpace(string(out))
 		}
 	}
-	return fmt.Sprintf("%s, %d processors (%s), %d GiB, %s, pilot %s. Medians of %d; times in milliseconds.",
+	return fmt.Sprintf("%s, %d processors (%s), %d GiB, %s, pilot %s. Medians of %d.",
 		"Linux "+sys.Release(), runtime.NumCPU(), processor(), memory.Total>>30, runtime.Version(), version, rounds)
 }
 
