@@ -61,7 +61,8 @@ func stuck(t, c model.Process) *model.Finding {
 			Evidence: []model.Evidence{{Source: "process", Text: "State: " + v.State}}, Control: "runs",
 		}
 	}
-	if float64(w.Slices) < lively*w.Window.Seconds() || v.Slices*still > w.Slices {
+	// Who waits for a processor is not stuck: on a busy host a world gets little.
+	if float64(w.Slices) < lively*w.Window.Seconds() || v.Slices*still > w.Slices || v.Waited*10 > v.Window {
 		return nil
 	}
 	return &model.Finding{
@@ -92,13 +93,12 @@ func spinning(t, c model.Process) *model.Finding {
 	}
 }
 
-// load is the share of a processor that p wants. It counts the wait for one: on a
-// busy host a world gets little.
+// load is the share of a processor that p had.
 func load(p model.Process) float64 {
 	if p.Vitals.Window <= 0 {
 		return 0
 	}
-	return float64(p.Vitals.CPU+p.Vitals.Waited) / float64(p.Vitals.Window)
+	return float64(p.Vitals.CPU) / float64(p.Vitals.Window)
 }
 
 // swollen is what takes far more than it takes in the control.

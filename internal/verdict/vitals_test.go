@@ -28,7 +28,8 @@ func as(*model.Vitals) {}
 func TestFared(t *testing.T) {
 	still := func(v *model.Vitals) { v.Slices, v.CPU = 3, 0 }
 	stopped := func(v *model.Vitals) { v.State = "T (stopped)"; v.Slices, v.CPU = 0, 0 }
-	spins := func(v *model.Vitals) { v.CPU, v.Waited = 2*time.Second, 3*time.Second }
+	spins := func(v *model.Vitals) { v.CPU = 5 * time.Second }
+	starves := func(v *model.Vitals) { v.CPU, v.Slices, v.Waited = time.Millisecond, 20, 15*time.Second }
 	swells := func(v *model.Vitals) { v.Resident, v.Threads = 2<<30, 900 }
 	deaf := func(v *model.Vitals) { v.Listening = v.Listening[:1] }
 	for _, c := range []struct {
@@ -44,6 +45,7 @@ func TestFared(t *testing.T) {
 		{"stopped", stopped, as, model.Fail, "is stopped by a signal"},
 		{"stopped there, too", stopped, stopped, model.Pass, ""},
 		{"spins", spins, as, model.Pass, "is still busy after the action: it takes 100 % of a processor"},
+		{"gets no processor", starves, as, model.Pass, ""},
 		{"spins there, too", spins, spins, model.Pass, ""},
 		{"swells", swells, as, model.Pass, "has 2048 MiB of memory and 900 threads after the action"},
 		{"swells there, too", swells, swells, model.Pass, ""},
