@@ -12,8 +12,9 @@ import (
 // A process that does nothing is told from an idle one by the control: servers
 // have timers.
 const (
-	lively = 10 // slices a second in the control, at least
-	still  = 50 // times as many in the control as in the trial
+	enough = time.Second // a shorter look proves nothing
+	lively = 10          // slices a second in the control, at least
+	still  = 50          // times as many in the control as in the trial
 )
 
 // A process that is busy in the trial and not in the control still works, or
@@ -62,7 +63,7 @@ func stuck(t, c model.Process) *model.Finding {
 		}
 	}
 	// Who waits for a processor is not stuck: on a busy host a world gets little.
-	if float64(w.Slices) < lively*w.Window.Seconds() || v.Slices*still > w.Slices || v.Waited*10 > v.Window {
+	if min(v.Window, w.Window) < enough || float64(w.Slices) < lively*w.Window.Seconds() || v.Slices*still > w.Slices || v.Waited*10 > v.Window {
 		return nil
 	}
 	return &model.Finding{
@@ -82,7 +83,7 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds())
 
 // spinning is a livelock, or work that has not come to its end.
 func spinning(t, c model.Process) *model.Finding {
-	if t.Vitals.Window == 0 || load(t) < busy || load(c) > idle {
+	if min(t.Vitals.Window, c.Vitals.Window) < enough || load(t) < busy || load(c) > idle {
 		return nil
 	}
 	return &model.Finding{

@@ -46,6 +46,7 @@ func TestFared(t *testing.T) {
 		{"stopped there, too", stopped, stopped, model.Pass, ""},
 		{"spins", spins, as, model.Pass, "is still busy after the action: it takes 100 % of a processor"},
 		{"gets no processor", starves, as, model.Pass, ""},
+		{"still for a moment", func(v *model.Vitals) { still(v); v.Window = time.Second / 2 }, as, model.Pass, ""},
 		{"spins there, too", spins, spins, model.Pass, ""},
 		{"swells", swells, as, model.Pass, "has 2048 MiB of memory and 900 threads after the action"},
 		{"swells there, too", swells, swells, model.Pass, ""},
