@@ -395,3 +395,38 @@ func TestRoom(t *testing.T) {
 		mustEqual(t, base+"/src", world(t, im, base+"/world").Roots[0].Path)
 	})
 }
+
+// TestOtherType reads attributes of names that are something else by then: to a
+// live walk they have vanished, as it may happen with writers.
+func TestOtherType(t *testing.T) {
+	base := t.TempDir()
+	write(t, base+"/file", "text")
+	must(t, os.Symlink("file", base+"/link"))
+	must(t, os.Mkdir(base+"/dir", 0o700))
+	dir, err := sys.OpenAt(atCWD, base, syscall.O_DIRECTORY|syscall.O_RDONLY, 0)
+	must(t, err)
+	defer dir.Close()
+	look := func(name string) found {
+		fi, err := sys.FstatAt(dir, name)
+		must(t, err)
+		return found{root: base, rel: name, dir: dir, name: name, fi: fi}
+	}
+	link, file := look("link"), look("file")
+	for _, now := range []string{"file", "dir"} {
+		f := link
+		f.name = now
+		if err := readAttrs(&f, &inode{}); !vanished(err) {
+			t.Errorf("a link that is a %s now: %v", now, err)
+		}
+	}
+	for _, now := range []string{"link", "gone"} {
+		f := file
+		f.name = now
+		im := &Image{}
+		if src, err := im.changed(&f, &inode{attrs: versionOf(&f.fi, time.Time{})}, true); err != nil && !vanished(err) || err == nil && now == "gone" {
+			t.Errorf("a file that is a %s now: %v, %v", now, src, err)
+		} else if src >= 0 {
+			_ = src.Close()
+		}
+	}
+}

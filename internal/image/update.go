@@ -4,6 +4,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"time"
@@ -50,7 +51,11 @@ func (im *Image) changed(f *found, ino *inode, force bool) (src sys.FD, err erro
 func readAttrs(f *found, ino *inode) (err error) {
 	ino.attrs.valid = false
 	if f.fi.Type() == syscall.S_IFLNK {
-		if ino.target, err = sys.ReadlinkAt(f.dir, f.name); err != nil {
+		ino.target, err = sys.ReadlinkAt(f.dir, f.name)
+		if errors.Is(err, syscall.EINVAL) {
+			err = syscall.ENOENT // what has its name now is no link
+		}
+		if err != nil {
 			return err
 		}
 	}
