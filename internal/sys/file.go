@@ -271,8 +271,8 @@ func Xattrs(path string, follow bool) ([]Xattr, error) {
 		start = i + 1
 		var buf [256]byte
 		value, err := grow(buf[:], func(p []byte) (int, error) { return get(path, name, p) })
-		if err == unix.ENODATA {
-			continue // removed since it was listed
+		if err == unix.ENODATA || err == unix.ENOTSUP {
+			continue // removed since it was listed, or a symbolic link took the file's name
 		}
 		if err != nil {
 			return nil, os.NewSyscallError("lgetxattr "+name, err)

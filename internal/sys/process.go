@@ -82,6 +82,12 @@ func PidfdWait(pidfd FD, timeout int) (bool, error) {
 	}
 }
 
+// PidfdSignal sends a signal to the process behind pidfd.
+// See pidfd_send_signal(2).
+func PidfdSignal(pidfd FD, signal unix.Signal) error {
+	return os.NewSyscallError("pidfd_send_signal", unix.PidfdSendSignal(int(pidfd), signal, nil, 0))
+}
+
 // RobustList returns the head of a thread's list of robust futexes and its
 // length argument. See get_robust_list(2).
 func RobustList(tid int) (head, length uint64, err error) {
