@@ -52,6 +52,30 @@ type Probe struct {
 	NotLess bool `json:"not_less,omitempty"`
 	// SameAsControl wants both worlds to print the same after the action.
 	SameAsControl bool `json:"same_as_control,omitempty"`
+	// When is when it is run: a When constant, or empty for before and after the
+	// action.
+	When string `json:"when,omitempty"`
+}
+
+// When a [Probe] is run.
+const (
+	WhenBefore = "before" // only: it says what the action takes for granted
+	WhenAfter  = "after"  // only
+	WhenAlways = "always" // and in between, again and again
+)
+
+// AsksBefore and AsksAfter report whether p is run before, and after, the action.
+func (p Probe) AsksBefore() bool { return p.When != WhenAfter }
+func (p Probe) AsksAfter() bool  { return p.When != WhenBefore }
+
+// A LogRule is about the lines that members log in a world.
+type LogRule struct {
+	Pattern string `json:"pattern"` // a regular expression
+	// Require wants a line that matches in the trial. Otherwise none may be there
+	// that the control has not too.
+	Require bool `json:"require,omitempty"`
+	// Severity is how grave it is when that is not so.
+	Severity Severity `json:"severity"`
 }
 
 // A Spec is everything a run needs to know, with defaults filled in.
@@ -61,7 +85,11 @@ type Spec struct {
 	Action []string `json:"action"`
 	Dir    string   `json:"dir"`
 	Env    []string `json:"-"`
-	Probes []Probe  `json:"probes,omitempty"`
+	// Shell is set when the action is a shell that somebody types to.
+	Shell  bool    `json:"shell,omitempty"`
+	Probes []Probe `json:"probes,omitempty"`
+	// LogRules are about what the members log.
+	LogRules []LogRule `json:"log_rules,omitempty"`
 	// Egress says what is done about peers outside of the worlds. The first
 	// rule that means a peer counts; what none means is denied.
 	Egress []EgressRule `json:"egress,omitempty"`
@@ -71,12 +99,20 @@ type Spec struct {
 	Timeout time.Duration `json:"timeout"`
 	// Settle is how long the world is watched after the action ended.
 	Settle time.Duration `json:"settle"`
+	// Patience is how much longer it is watched while that is wrong which time may
+	// mend.
+	Patience time.Duration `json:"patience,omitempty"`
 	// Collapse puts the members' memory into huge pages before the pause.
 	Collapse bool `json:"collapse,omitempty"`
 	// Trace says which events are told: a Trace constant. Empty stands for off.
 	Trace string `json:"trace,omitempty"`
 	// Limits bound what the worlds take of the host.
 	Limits Limits `json:"limits,omitzero"`
+	// AlsoFail are second failures, which are made in the trial.
+	AlsoFail []Injury `json:"also_fail,omitempty"`
+	// Controls is how many worlds there are in which nothing is done. 0 stands
+	// for 1. What differs between them is noise.
+	Controls int `json:"controls,omitempty"`
 }
 
 // An EgressRule is a policy for peers outside of the worlds, package peer.
@@ -224,6 +260,8 @@ type CommandResult struct {
 	Output   string        `json:"output,omitempty"` // stdout and stderr, the last 64 KiB; of a check 1 MiB
 	Cut      bool          `json:"cut,omitempty"`    // there was more
 	Duration time.Duration `json:"duration_ns"`
+	// Skipped is set when the command was not to be run.
+	Skipped bool `json:"skipped,omitempty"`
 }
 
 // OK reports whether the command ran and ended with status 0.
@@ -235,6 +273,46 @@ type ProbeResult struct {
 	Command []string      `json:"command"`
 	Before  CommandResult `json:"before"`
 	After   CommandResult `json:"after"`
+	// Between is of a probe that is run all the time.
+	Between *Between `json:"between,omitempty"`
+}
+
+// Between is how a probe fared from the beginning of the action until the world
+// was quiet.
+type Between struct {
+	Asked  int `json:"asked"`
+	Failed int `json:"failed"`
+	// First is the first result that was not good, and At when that was asked for,
+	// since the release of the world. Until is when the last one was; Failed times
+	// lie between them.
+	First CommandResult `json:"first,omitzero"`
+	At    time.Duration `json:"at_ns,omitempty"`
+	Until time.Duration `json:"until_ns,omitempty"`
+}
+
+// Add counts one more result, which was asked for at a time.
+func (b *Between) Add(at time.Duration, got CommandResult, good bool) {
+	b.Asked++
+	if good {
+		return
+	}
+	if b.Failed == 0 {
+		b.First, b.At = got, at
+	}
+	b.Failed++
+	b.Until = at
+}
+
+// A LogMatch is what the logs of a world have of a [LogRule].
+type LogMatch struct {
+	Pattern string `json:"pattern"`
+	Member  string `json:"member,omitempty"` // of the first line; empty for the action
+	Source  string `json:"source"`           // likewise
+	Count   int    `json:"count"`            // of all members
+	First   string `json:"first"`
+	// At is when the first line was seen in the log, since the release of the
+	// world; 0 where that is not known.
+	At time.Duration `json:"at_ns,omitempty"`
 }
 
 // A FileChange is one path below a data directory that differs between the
@@ -296,6 +374,10 @@ type LogGroup struct {
 	// Template has # for what varies among the messages.
 	Template string `json:"template"`
 	Count    int    `json:"count"`
+	// At and Last are when the first and the last of them were seen in the log,
+	// since the release of the world; 0 where that is not known.
+	At   time.Duration `json:"at_ns,omitempty"`
+	Last time.Duration `json:"last_ns,omitempty"`
 	// First is the first of the messages, with the lines that continue it.
 	First []string `json:"first"`
 }
@@ -320,6 +402,8 @@ type World struct {
 	Attempts []Attempt `json:"attempts,omitempty"`
 	// Logs are the warnings and worse that were logged since the release.
 	Logs []LogGroup `json:"logs,omitempty"`
+	// LogMatches are the lines that the run has rules about.
+	LogMatches []LogMatch `json:"log_matches,omitempty"`
 	// Listening are the addresses on which anything in the world took TCP
 	// connections at its end.
 	Listening []string `json:"listening,omitempty"`
@@ -331,6 +415,8 @@ type World struct {
 	// production would have had. Neither a pass nor a fail is possible then.
 	Ended string `json:"ended,omitempty"`
 	Use   Use    `json:"use,omitzero"`
+	// Steered is what the user did to the run; of the trial alone.
+	Steered Steered `json:"steered,omitzero"`
 	// DeadlineHit is set when the run's timeout ended the world.
 	DeadlineHit bool `json:"deadline_hit,omitempty"`
 	// WallClockAhead is by how much the wall clock jumped from the pause to the
@@ -338,6 +424,10 @@ type World struct {
 	WallClockAhead time.Duration `json:"wall_clock_ahead_ns,omitempty"`
 	Spawn          time.Duration `json:"spawn_ns"`
 	Lifetime       time.Duration `json:"lifetime_ns"`
+	// Injured says what became of each second failure.
+	Injured []Injured `json:"injured,omitempty"`
+	// Recovery is set where it was watched until the checks passed.
+	Recovery *Recovery `json:"recovery,omitempty"`
 }
 
 // Status is the verdict's one word.
@@ -366,6 +456,8 @@ const (
 type Evidence struct {
 	Source string `json:"source"` // "log", "exit", "probe", "file"
 	Text   string `json:"text"`
+	// At is when, since the release of the world; 0 when that is not known.
+	At time.Duration `json:"at_ns,omitempty"`
 }
 
 // A Finding is one thing that a rule noticed.
@@ -404,6 +496,9 @@ type Verdict struct {
 	Effects     []Effect     `json:"effects"`
 	NotCovered  []Gap        `json:"not_covered"`
 	Differences []Difference `json:"differences"`
+	// Noise are findings that do not hold against every control, so that the
+	// action is not blamed for them.
+	Noise []Finding `json:"noise,omitempty"`
 }
 
 // A Report is a finished run, as it is stored and shown.
@@ -418,10 +513,12 @@ type Report struct {
 	Pause    Pause         `json:"pause"`
 	Collapse *Collapse     `json:"collapse,omitempty"`
 	// Data says how the data directories were imaged, file system by file system.
-	Data    []DataWay `json:"data,omitempty"`
-	Trial   World     `json:"trial"`
-	Control World     `json:"control"`
-	Verdict Verdict   `json:"verdict"`
+	Data []DataWay `json:"data,omitempty"`
+	// Part is set where the snapshot has more runs than this.
+	Part    *Part   `json:"part,omitempty"`
+	Trial   World   `json:"trial"`
+	Control World   `json:"control"`
+	Verdict Verdict `json:"verdict"`
 	// Confinement says by which means the limits were in force, such as "cgroup
 	// v1 (cpu, memory, pids)".
 	Confinement string `json:"confinement,omitempty"`
@@ -452,7 +549,9 @@ type Observation struct {
 	Spec    Spec
 	Trial   World
 	Control World
-	Gaps    []Gap
+	// More are other controls, of the same snapshot as Control.
+	More []World
+	Gaps []Gap
 }
 
 // A Diagnosis is what `pilot doctor` says of one process.
