@@ -18,8 +18,9 @@ import (
 // Names finds the names of functions in programs and libraries. It reads each
 // file once. The zero value is ready to use, by several goroutines.
 type Names struct {
-	mu    sync.Mutex // guards files
+	mu    sync.Mutex // guards what follows
 	files map[fileID]*symbols
+	maps  map[int]*perfMap // by the thread whose code is named
 }
 
 type fileID struct{ dev, ino uint64 }
@@ -53,6 +54,9 @@ func (n *Names) Frames(pid int, vmas []procfs.VMA, pcs []uint64) (out []string) 
 // of names the code at addr of a thread.
 func (n *Names) of(tid int, v procfs.VMA, addr uint64) string {
 	if v.Inode == 0 {
+		if name, found := n.generatedCode(tid, addr); found {
+			return name
+		}
 		return fmt.Sprintf("%s+%#x", module(v), addr-v.Start)
 	}
 	s := n.file(tid, v)

@@ -203,10 +203,14 @@ func (s *stack) returns(addr uint64) bool {
 	return false
 }
 
+// Generated is how the names of functions begin that are in no file, and that
+// nobody names.
+const Generated = "[generated code]"
+
 // module is what a mapping is called in a frame that has no name.
 func module(v procfs.VMA) string {
 	if v.Path == "" {
-		return "[generated code]"
+		return Generated
 	}
 	name := v.Path[strings.LastIndexByte(v.Path, '/')+1:]
 	return string(bytes.ToValidUTF8([]byte(name), []byte("?")))
