@@ -6,10 +6,12 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/unwind"
 	"golang.org/x/sys/unix"
 )
 
@@ -179,16 +181,30 @@ func (r *Recording) stack(rec *record) []string {
 // named names code addresses of a process, each list once.
 func (r *Recording) named(hostPID int, addresses []byte) []string {
 	key := stackKey{hostPID, string(addresses)}
-	if names, ok := r.stacks[key]; ok {
-		return names
+	names, ok := r.stacks[key]
+	if !ok {
+		names = r.name(hostPID, addressesOf(key))
+		r.stacks[key] = names
 	}
-	var pcs []uint64
-	for b := addresses; len(b) >= 8; b = b[8:] {
+	return names
+}
+
+// nameAgain names the code that had no name when it was first met: a Java virtual
+// machine tells later what it has generated. Events share the lists.
+func (r *Recording) nameAgain() {
+	r.t.names.Reread()
+	for key, names := range r.stacks {
+		if slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, unwind.Generated) }) {
+			copy(names, r.name(key.hostPID, addressesOf(key)))
+		}
+	}
+}
+
+func addressesOf(key stackKey) (pcs []uint64) {
+	for b := []byte(key.stack); len(b) >= 8; b = b[8:] {
 		pcs = append(pcs, binary.LittleEndian.Uint64(b))
 	}
-	names := r.name(hostPID, pcs)
-	r.stacks[key] = names
-	return names
+	return pcs
 }
 
 // name finds the names while the process is there. What it has mapped is read

@@ -2,11 +2,7 @@
 
 package trace
 
-import (
-	"fmt"
-
-	"github.com/cilium/ebpf/btf"
-)
+import "github.com/pilotexec/pilot/internal/bpf"
 
 // A layout says where the running kernel keeps what the programs read. The
 // kernel tells it itself, in its type information.
@@ -24,9 +20,9 @@ type layout struct {
 
 // readLayout asks the kernel's type information.
 func readLayout() (*layout, error) {
-	spec, err := btf.LoadKernelSpec()
+	kernel, err := bpf.ReadLayout()
 	if err != nil {
-		return nil, fmt.Errorf("type information of the kernel: %w", err)
+		return nil, err
 	}
 	var l layout
 	for _, f := range []struct {
@@ -71,42 +67,9 @@ func readLayout() (*layout, error) {
 		{&l.mmArgs, "mm_struct", []string{"arg_start"}},
 		{&l.mmArgsEnd, "mm_struct", []string{"arg_end"}},
 	} {
-		var s *btf.Struct
-		if err := spec.TypeByName(f.typ, &s); err != nil {
-			return nil, fmt.Errorf("struct %s: %w", f.typ, err)
-		}
-		if *f.to, err = offset(s, f.path); err != nil {
-			return nil, fmt.Errorf("struct %s: %w", f.typ, err)
+		if *f.to, err = kernel.Offset(f.typ, f.path...); err != nil {
+			return nil, err
 		}
 	}
 	return &l, nil
-}
-
-// offset follows members by their names, into structs and unions without one.
-func offset(t btf.Type, path []string) (int32, error) {
-	if len(path) == 0 {
-		return 0, nil
-	}
-	for _, m := range members(t) {
-		rest := path
-		if m.Name == path[0] {
-			rest = path[1:]
-		} else if m.Name != "" {
-			continue
-		}
-		if at, err := offset(m.Type, rest); err == nil {
-			return at + int32(m.Offset.Bytes()), nil
-		}
-	}
-	return 0, fmt.Errorf("no member %v", path)
-}
-
-func members(t btf.Type) []btf.Member {
-	switch t := btf.UnderlyingType(t).(type) {
-	case *btf.Struct:
-		return t.Members
-	case *btf.Union:
-		return t.Members
-	}
-	return nil
 }

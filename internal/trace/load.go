@@ -8,7 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
+	"github.com/pilotexec/pilot/internal/bpf"
 )
 
 // Sizes of the maps. The ring has what comes between two looks at it.
@@ -88,39 +88,8 @@ func (m *maps) close() {
 	}
 }
 
-// A loaded program is run by the kernel from its attaching on until it is closed.
-type loaded struct {
-	point   string
-	program *ebpf.Program
-	link    link.Link // nil before
-}
-
-func (a *loaded) attach() (err error) {
-	if a.link, err = link.AttachTracing(link.TracingOptions{Program: a.program}); err != nil {
-		return fmt.Errorf("tracepoint %s: %w", a.point, err)
-	}
-	return nil
-}
-
-func (a *loaded) close() error {
-	if a.link == nil {
-		return a.program.Close()
-	}
-	return errors.Join(a.link.Close(), a.program.Close())
-}
-
-// missed is how often the kernel did not run the program because it had
-// interrupted itself.
-func (a *loaded) missed() uint64 {
-	stats, err := a.program.Stats()
-	if err != nil {
-		return 0 // before Linux 5.12 it does not tell
-	}
-	return stats.RecursionMisses
-}
-
 // load hands the programs to the kernel, which checks them.
-func load(l *layout, m *maps, level Level) (all []*loaded, err error) {
+func load(l *layout, m *maps, level Level) (all []*bpf.Program, err error) {
 	for nr, what := range callTable(level) {
 		if err := m.calls.Put(nr, what); err != nil {
 			return nil, err
@@ -142,22 +111,11 @@ func load(l *layout, m *maps, level Level) (all []*loaded, err error) {
 		points = append(points, point{"sys_enter", enter(l, m)})
 	}
 	for _, p := range points {
-		prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-			Name: "pilot_" + p.name[:min(len(p.name), 9)], Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: p.name,
-			License: "GPL", Instructions: p.code,
-		})
+		prog, err := bpf.Load(p.name, p.code)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("program for tracepoint %s: %w", p.name, err), unload(all))
+			return nil, errors.Join(err, bpf.CloseAll(all))
 		}
-		all = append(all, &loaded{point: p.name, program: prog})
+		all = append(all, prog)
 	}
 	return all, nil
-}
-
-func unload(all []*loaded) error {
-	var errs []error
-	for _, a := range all {
-		errs = append(errs, a.close())
-	}
-	return errors.Join(errs...)
 }

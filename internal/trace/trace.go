@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
+	"github.com/pilotexec/pilot/internal/bpf"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
@@ -42,7 +43,7 @@ const look = 10 * time.Millisecond
 type Tracer struct {
 	level    Level
 	maps     *maps
-	programs []*loaded
+	programs []*bpf.Program
 	reader   *ringbuf.Reader
 	names    unwind.Names
 	wg       sync.WaitGroup
@@ -85,7 +86,7 @@ func Open(level Level) (t *Tracer, err error) {
 // Attach has the kernel run the programs. Nothing is told until a world is watched.
 func (t *Tracer) Attach() error {
 	for _, p := range t.programs {
-		if err := p.attach(); err != nil {
+		if err := p.Attach(); err != nil {
 			return err
 		}
 	}
@@ -94,7 +95,7 @@ func (t *Tracer) Attach() error {
 
 // Close stops all watching.
 func (t *Tracer) Close() error {
-	err := errors.Join(unload(t.programs), t.reader.Close())
+	err := errors.Join(bpf.CloseAll(t.programs), t.reader.Close())
 	t.wg.Wait()
 	t.maps.close()
 	return err
@@ -166,7 +167,7 @@ func (t *Tracer) lost() (n uint64) {
 		return 0
 	}
 	for _, p := range t.programs {
-		n += p.missed()
+		n += p.Missed()
 	}
 	return n
 }
@@ -282,11 +283,12 @@ func (r *Recording) Finish() (events []model.Event, incomplete []string) {
 		incomplete = append(incomplete, fmt.Sprintf("%v", err))
 	}
 	if n := r.t.lost() - r.lostBefore; n > 0 {
-		incomplete = append(incomplete, fmt.Sprintf("up to %d were lost in both worlds, there were too many at a time", n))
+		incomplete = append(incomplete, fmt.Sprintf("up to %d were lost in all worlds together, there were too many at a time", n))
 	}
 	if r.dropped > 0 {
 		incomplete = append(incomplete, fmt.Sprintf("%d are not kept, there were more than %d; the first of them was %v after the release",
 			r.dropped, mostEvents, r.droppedAt.Round(time.Millisecond)))
 	}
+	r.nameAgain()
 	return r.sorted(), incomplete
 }
