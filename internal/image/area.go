@@ -40,6 +40,7 @@ func (im *Image) path(a *area) string { return join(im.roots[a.root], a.rel) }
 func (im *Image) survey(ctx context.Context) error {
 	seen := map[inodeID]bool{}
 	claims := map[*store]int64{}
+	var worth []candidate // to be tracked
 	now := time.Now()
 	for i, root := range im.roots {
 		met := false
@@ -60,6 +61,9 @@ func (im *Image) survey(ctx context.Context) error {
 			if id := idOf(&f.fi); !seen[id] {
 				seen[id] = true
 				claims[dev.store] += claim(&f.fi, dev, now)
+				if tracked(dev) && f.fi.Type() == syscall.S_IFREG && f.fi.Size >= leastTracked {
+					worth = append(worth, candidate{id, f.fi.Size, 512 * f.fi.Blocks})
+				}
 			}
 			return nil
 		}}
@@ -70,6 +74,7 @@ func (im *Image) survey(ctx context.Context) error {
 			return fmt.Errorf("source %s: %w", root, ErrGone)
 		}
 	}
+	im.openTrack(worth)
 	for _, s := range im.stores {
 		free, err := checkSpace(s.path(), needed(claims[s]))
 		if err != nil {
@@ -114,7 +119,7 @@ func (im *Image) boundary(root int, f *found, dev *device) error {
 		im.areas = append(im.areas, a)
 	}
 	way := model.DataWay{Path: f.path(), FS: dev.name, Way: wayOf(dev.share, a.snaps != nil, dev.memory), Why: why}
-	im.stats.Ways = append(im.stats.Ways, way)
+	im.stats.Ways, im.wayDevs = append(im.stats.Ways, way), append(im.wayDevs, dev)
 	return nil
 }
 
@@ -230,6 +235,9 @@ func (im *Image) complete(ctx context.Context) error {
 	defer im.mu.Unlock()
 	if im.manifest != nil {
 		return nil
+	}
+	if err := im.untrack(); err != nil {
+		return err
 	}
 	for _, a := range im.areas {
 		if a.snaps == nil || a.tree != nil {

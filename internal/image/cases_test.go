@@ -188,6 +188,53 @@ func TestSparseStaysSparse(t *testing.T) {
 	}
 }
 
+// TestHoleBecomesData writes past the page cache to what was a hole, and behind
+// the end. Nothing tells of such pages, and that the copy has a hole there does not
+// either: a file system may say that a part is data only since it was read.
+func TestHoleBecomesData(t *testing.T) {
+	const page, pages = 4096, 4000
+	const hole = pages / 2 // far from what a reader of the rest reads ahead
+	direct := alignedPages()[:page]
+	for i := range direct {
+		direct[i] = 'd'
+	}
+	onEach(t, func(t *testing.T, base string) {
+		ctx := context.Background()
+		src := filepath.Join(base, "src")
+		must(t, os.Mkdir(src, 0o755))
+		f, err := os.OpenFile(src+"/f", os.O_RDWR|os.O_CREATE|syscall.O_DIRECT, 0o600)
+		if errors.Is(err, syscall.EINVAL) {
+			t.Skip("no direct I/O")
+		}
+		must(t, err)
+		defer f.Close()
+		for _, at := range []int64{0, pages - 1} {
+			_, err := f.WriteAt(direct, at*page)
+			must(t, err)
+		}
+		im, err := Config{Dir: filepath.Join(base, "image"), Sources: []string{src}, TrackFrom: 1}.Prepare(ctx)
+		must(t, err)
+		for range 2 {
+			must(t, im.Settle(ctx))
+		}
+		for _, ino := range im.inodes {
+			if ino.object != "" && !im.devs[ino.fi.Dev].share {
+				object, err := os.OpenFile(ino.object, os.O_WRONLY, 0)
+				must(t, err)
+				_, err = object.WriteAt(make([]byte, page), hole*page)
+				must(t, errors.Join(err, object.Close()))
+			}
+		}
+		for _, at := range []int64{hole, pages, pages + 2} {
+			_, err := f.WriteAt(direct, at*page)
+			must(t, err)
+		}
+		must(t, im.Freeze(ctx, nil, nil))
+		mustEqual(t, src, world(t, im, base+"/world").Roots[0].Path)
+		must(t, im.Remove())
+	})
+}
+
 func TestDeletedFile(t *testing.T) {
 	onEach(t, func(t *testing.T, base string) {
 		write(t, base+"/src/kept", "kept")

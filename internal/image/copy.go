@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -44,6 +45,11 @@ type copier struct {
 
 	threads int  // that patch a large file
 	noRange bool // copy_file_range does not work between the two
+	// changed yields the parts of [from, to) that may differ. When it is nil all may.
+	changed func(from, to int64) iter.Seq2[int64, int64]
+	// unread is told what was not read, for it was a hole or no longer there. It may
+	// be nil.
+	unread func(from, to int64) error
 }
 
 // clone shares src's blocks with dst. It reports false when the file systems
@@ -113,12 +119,51 @@ func (c *copier) patch() error {
 	if err == nil && fi.Size != c.size {
 		err = sys.Ftruncate(c.dst, c.size)
 	}
-	if err == nil && c.threads > 1 && c.size >= 2*segment {
+	if err == nil && c.threads > 1 && c.suspect(2*segment) {
 		err = c.patchWide()
 	} else if err == nil {
-		err = c.extents(0, c.size, c.patchData, c.clear)
+		err = c.patchPart(0, c.size)
 	}
 	return c.full(err)
+}
+
+// suspect reports whether so many bytes may differ.
+func (c *copier) suspect(least int64) bool {
+	if c.changed == nil {
+		return c.size >= least
+	}
+	for from, to := range c.changed(0, c.size) {
+		if least -= to - from; least <= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// patchPart rewrites what differs in [from, to).
+func (c *copier) patchPart(from, to int64) error {
+	if c.changed == nil {
+		return c.extents(from, to, c.patchData, c.clear)
+	}
+	return c.extents(from, to, c.patchChanged, c.clear)
+}
+
+// patchChanged is patchData for what may have changed.
+func (c *copier) patchChanged(from, to int64) error {
+	for from, to := range c.changed(from, to) {
+		if err := c.patchData(from, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leave notes that [from, to) of src was not read.
+func (c *copier) leave(from, to int64) error {
+	if c.unread == nil || from >= to {
+		return nil
+	}
+	return c.unread(from, to)
 }
 
 // patchWide patches with several threads, segment by segment.
@@ -136,7 +181,7 @@ func (c *copier) patchWide() error {
 				if from >= c.size {
 					return
 				}
-				errs[i] = parts[i].extents(from, min(from+segment, c.size), parts[i].patchData, parts[i].clear)
+				errs[i] = parts[i].patchPart(from, min(from+segment, c.size))
 			}
 		})
 	}
@@ -167,6 +212,9 @@ func (c *copier) full(err error) error {
 func (c *copier) extents(off, to int64, data, hole func(from, to int64) error) error {
 	for off < to {
 		start, end := nextData(c.src, off, to)
+		if err := c.leave(off, start); err != nil {
+			return err
+		}
 		if hole != nil && start > off {
 			if err := hole(off, start); err != nil {
 				return err
@@ -214,7 +262,7 @@ func (c *copier) copyData(from, to int64) error {
 			c.noRange = true
 			continue
 		case n == 0:
-			return nil // src was truncated
+			return c.leave(from, to) // src was truncated
 		}
 		from += int64(n)
 		c.pass.Copied += int64(n)
@@ -224,8 +272,11 @@ func (c *copier) copyData(from, to int64) error {
 			return err
 		}
 		n, err := readFull(c.src, c.buf.src[:min(to-from, window)], from)
-		if err != nil || n == 0 {
+		if err != nil {
 			return err
+		}
+		if n == 0 {
+			return c.leave(from, to)
 		}
 		if err := c.write(c.buf.src[:n], from); err != nil {
 			return err
@@ -241,8 +292,11 @@ func (c *copier) patchData(from, to int64) error {
 			return err
 		}
 		n, err := readFull(c.src, c.buf.src[:min(to-from, window)], from)
-		if err != nil || n == 0 {
+		if err != nil {
 			return err
+		}
+		if n == 0 {
+			return c.leave(from, to)
 		}
 		src, dst := c.buf.src[:n], c.buf.dst[:n]
 		m, err := readFull(c.dst, dst, from)

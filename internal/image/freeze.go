@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -30,8 +29,9 @@ type entry struct {
 //
 // It reads again the files whose size or ctime differ from what the live passes
 // saw, those whose ctime is too young to tell, and all that could have changed
-// without a sign: the files in writable, which are the paths that a stopped
-// process has mapped shared and writable, and files on tmpfs.
+// without a sign: files on tmpfs, and those in writable, which a stopped process has
+// mapped shared and writable. It may have several paths of a file, such as
+// /proc/PID/map_files/..., and of some that are no more.
 //
 // deleted is called last, since the caller may have to find out meanwhile, and
 // may be nil. It maps a path such as /proc/PID/fd/N of an open file without a name
@@ -66,6 +66,7 @@ func (im *Image) freeze(ctx context.Context, writable []string, deleted func() m
 		return err
 	}
 	im.pass++
+	im.doubt()
 	im.deleted = map[string]*inode{}
 	im.stats.Files, im.stats.Bytes, im.stats.Skipped = 0, 0, nil
 	for _, s := range im.sources {
@@ -200,14 +201,11 @@ func (im *Image) mapped(writable []string) (map[inodeID]bool, error) {
 		switch {
 		case err == nil:
 			force[idOf(&fi)] = true
-		case strings.HasSuffix(path, " (deleted)"):
-			// Either among the deleted files, or mapped only and no file of ours.
+		case errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EPERM):
+			// Renamed, removed, unmapped since the caller looked, which its other
+			// path or ctime tell of; or we may not look at maps.
 		default:
-			for _, root := range im.roots {
-				if below(path, root) {
-					return nil, fmt.Errorf("mapped file %s: %w", path, err)
-				}
-			}
+			return nil, fmt.Errorf("mapped file %s: %w", path, err)
 		}
 	}
 	return force, nil

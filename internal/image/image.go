@@ -33,6 +33,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/pagetrack"
 	"github.com/pilotexec/pilot/internal/sys"
 )
 
@@ -67,16 +68,19 @@ type Image struct {
 	sources []source
 	roots   []string // paths of the sources that lie in no other one
 
-	nameless bool // see Config
-	stores   []*store
-	areas    []*area // those around others first
-	inodes   map[inodeID]*inode
-	devs     map[uint64]*device
-	pass     int
-	buf      *buffers
-	stats    Stats
-	cur      *Pass // the pass under way
-	heat     heat
+	nameless  bool // see Config
+	stores    []*store
+	areas     []*area // those around others first
+	inodes    map[inodeID]*inode
+	devs      map[uint64]*device
+	pass      int
+	buf       *buffers
+	stats     Stats
+	cur       *Pass // the pass under way
+	heat      heat
+	track     *pagetrack.Tracker // nil without
+	trackFrom int64              // see Config
+	wayDevs   []*device          // of stats.Ways
 
 	frozen  bool
 	deleted map[string]*inode // by the caller's key
@@ -95,6 +99,9 @@ type Config struct {
 	// Nameless keeps the image from making a directory of its own on the file
 	// systems of sources, which would be found by no one if this process died.
 	Nameless bool
+	// TrackFrom is how many bytes files have to hold for their pages to be tracked;
+	// 0 stands for what is worth it.
+	TrackFrom int64
 }
 
 // Prepare copies every tree or file of sources to dir while production runs.
@@ -137,7 +144,7 @@ func (c Config) open() (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	im := &Image{dir: dir, nameless: c.Nameless, inodes: map[inodeID]*inode{}, devs: map[uint64]*device{}, buf: newBuffers()}
+	im := &Image{dir: dir, nameless: c.Nameless, trackFrom: c.TrackFrom, inodes: map[inodeID]*inode{}, devs: map[uint64]*device{}, buf: newBuffers()}
 	im.stores = []*store{{dir: dir}}
 	im.cur = &im.stats.Prepare
 	fi, err := sys.Stat(dir)
@@ -164,7 +171,7 @@ func (im *Image) prepare(ctx context.Context) error {
 // Remove deletes the image, and the worlds that share blocks with it outside of
 // its directory. They must not be in use.
 func (im *Image) Remove() error {
-	var errs []error
+	errs := []error{im.untrack()}
 	for _, path := range im.outer {
 		errs = append(errs, erase(path))
 	}

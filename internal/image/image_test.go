@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pilotexec/pilot/internal/sys"
@@ -85,7 +86,7 @@ func fileSystems(t testing.TB) []testFS {
 	} else {
 		t.Log("no tmpfs at /dev/shm: not tested there")
 	}
-	for _, kind := range []string{"ext4", "xfs", "btrfs"} {
+	for _, kind := range []string{"ext4", "xfs", "xfs -m reflink=0", "btrfs"} {
 		top := loopFS(t, kind)
 		if top == "" {
 			continue
@@ -104,9 +105,10 @@ func fileSystems(t testing.TB) []testFS {
 	return list
 }
 
-// loopFS mounts a new file system of kind and returns where, or "" when this
+// loopFS mounts a new file system of kind, which may have options of mkfs behind it, and returns where, or "" when this
 // machine cannot. Where root is promised and mkfs is there, that is an error.
 func loopFS(t testing.TB, kind string) string {
+	kind, options, _ := strings.Cut(kind, " ")
 	mkfs, err := exec.LookPath("mkfs." + kind)
 	if err != nil {
 		if os.Getenv("PILOT_REQUIRE_PRIVILEGED") != "" {
@@ -120,7 +122,7 @@ func loopFS(t testing.TB, kind string) string {
 	must(t, os.Mkdir(top, 0o700))
 	must(t, os.WriteFile(disk, nil, 0o600))
 	must(t, os.Truncate(disk, 2<<30))
-	out, err := exec.Command(mkfs, "-q", disk).CombinedOutput()
+	out, err := exec.Command(mkfs, append(strings.Fields(options), "-q", disk)...).CombinedOutput()
 	if err == nil {
 		out, err = exec.Command("mount", "-o", "loop", disk, top).CombinedOutput()
 	}

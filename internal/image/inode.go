@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/pagetrack"
 	"github.com/pilotexec/pilot/internal/sys"
 )
 
@@ -62,6 +63,11 @@ type inode struct {
 	unshared bool
 	// sharing is how long the last sharing of its blocks took.
 	sharing time.Duration
+
+	// track tells which pages changed, nil when nothing does, and since is the age
+	// in which they were all read; 0 when they were not.
+	track *pagetrack.File
+	since pagetrack.Age
 }
 
 // inode returns the record of the inode that looks like fi.
@@ -90,6 +96,8 @@ type device struct {
 	store *store
 	share bool
 	why   string
+	// untracked says why its pages cannot be tracked. Empty when they can.
+	untracked string
 }
 
 // f_type of statfs(2), include/uapi/linux/magic.h.
@@ -145,7 +153,7 @@ func (im *Image) device(f *found) (*device, error) {
 	if name := remote[info.Magic]; name != "" {
 		return nil, fmt.Errorf("%s is a network or user-space file system, whose writers cannot all be stopped: %w", name, ErrRefused)
 	}
-	d := &device{memory: isMemory(info.Magic), overlay: info.Magic == magicOverlay, btrfs: info.Magic == magicBtrfs, store: im.stores[0]}
+	d := &device{untracked: "not needed", memory: isMemory(info.Magic), overlay: info.Magic == magicOverlay, btrfs: info.Magic == magicBtrfs, store: im.stores[0]}
 	if d.name = local[info.Magic]; d.name == "" {
 		d.name = fmt.Sprintf("file system %#x", info.Magic)
 	}
@@ -168,6 +176,8 @@ func (im *Image) device(f *found) (*device, error) {
 	}
 	if d.why = why; s != nil {
 		d.store, d.share = s, true
+	} else {
+		d.untracked = pagetrack.Device(info.Magic, f.fi.Dev)
 	}
 	return d, nil
 }

@@ -6,7 +6,8 @@ package image
 const (
 	waySnapshot = "snapshot"         // of a btrfs subvolume
 	wayShare    = "reflink"          // FICLONE early, again what changed
-	wayPatch    = "copy and patch"   // copy early, compare and patch what changed
+	wayTrack    = "copy and track"   // copy early, patch the pages that changed by what the kernel says
+	wayPatch    = "copy and patch"   // copy early, compare and patch the files that changed
 	wayCompare  = "copy and compare" // compare everything: it does not tell what changed
 )
 

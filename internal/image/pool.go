@@ -67,7 +67,7 @@ func (p *pool) work() {
 	var w *worker
 	for j := range p.jobs {
 		if w == nil {
-			w = &worker{ctx: p.ctx, frozen: true, buf: newBuffers(), pass: &Pass{}}
+			w = &worker{ctx: p.ctx, frozen: true, track: p.im.track, buf: newBuffers(), pass: &Pass{}}
 		}
 		if p.failed() != nil {
 			_ = j.src.Close()

@@ -93,7 +93,7 @@ func held(t *testing.T, pid int) (writable []string, deleted map[string]string) 
 	for line := range strings.Lines(string(text)) {
 		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 6)
 		if fields[1] == "rw-s" {
-			writable = append(writable, strings.TrimLeft(fields[5], " "))
+			writable = append(writable, strings.TrimLeft(fields[5], " "), fmt.Sprintf("/proc/%d/map_files/%s", pid, fields[0]))
 		}
 	}
 	deleted = map[string]string{}
@@ -125,7 +125,7 @@ func randomRound(t *testing.T, fs testFS, seed uint64) {
 		_ = victim.Wait() // killed
 	})
 	defer end()
-	c := Config{Dir: filepath.Join(base, "image"), Sources: []string{src}, Nameless: r.IntN(4) == 0}
+	c := Config{Dir: filepath.Join(base, "image"), Sources: []string{src}, Nameless: r.IntN(4) == 0, TrackFrom: 1}
 	if r.IntN(2) == 0 { // on another file system, with luck
 		c.Dir = filepath.Join(t.TempDir(), "image")
 	}

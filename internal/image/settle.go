@@ -71,7 +71,7 @@ func another(round int, last, copied int64, inTime bool) bool {
 // to be compared at the freeze.
 type heat struct {
 	files int
-	bytes int64  // that they have allocated
+	bytes int64  // that they have allocated, or that the kernel saw change
 	most  int64  // of it the largest
 	path  string // of the largest
 	dev   *device
@@ -104,6 +104,9 @@ func (h heat) afford(limit time.Duration, threads int) error {
 func (im *Image) live(ctx context.Context) error {
 	im.pass++
 	im.heat = heat{}
+	if err := im.nextAge(); err != nil {
+		return err
+	}
 	for _, a := range im.areas {
 		if a.snaps != nil {
 			continue
@@ -114,10 +117,14 @@ func (im *Image) live(ctx context.Context) error {
 				return nil
 			}
 			ino.pass, ino.fi = im.pass, f.fi
-			before := im.cur.Files
+			before := *im.cur
 			err := im.update(ctx, f, ino)
-			if dev := im.devs[f.fi.Dev]; dev != nil && (dev.memory || im.cur.Files > before && !dev.share) {
-				im.heat.add(f, dev)
+			if dev := im.devs[f.fi.Dev]; dev != nil && (dev.memory || im.cur.Files > before.Files && !dev.share) {
+				bytes := min(f.fi.Size, 512*f.fi.Blocks)
+				if ino.since > 0 {
+					bytes = im.cur.Compared - before.Compared
+				}
+				im.heat.add(f, dev, bytes)
 			}
 			return err
 		}}
@@ -128,8 +135,7 @@ func (im *Image) live(ctx context.Context) error {
 	return nil
 }
 
-func (h *heat) add(f *found, dev *device) {
-	bytes := min(f.fi.Size, 512*f.fi.Blocks)
+func (h *heat) add(f *found, dev *device, bytes int64) {
 	h.files++
 	h.bytes += bytes
 	if h.dev == nil || bytes > h.most {

@@ -284,3 +284,28 @@ func TestLargeFile(t *testing.T) {
 		must(t, im.Remove())
 	})
 }
+
+// TestForget erases one world of two, also what it has outside of its directory.
+func TestForget(t *testing.T) {
+	onSharing(t, func(t *testing.T, top string) {
+		src := top + "/cluster/node/data"
+		write(t, src+"/f", strings.Repeat("f", 1<<20))
+		dir, mustBeClean := elsewhere(t, top)
+		im, err := Prepare(context.Background(), dir, []string{src})
+		must(t, err)
+		must(t, im.Freeze(context.Background(), nil, nil))
+		gone, kept := world(t, im, dir+"-gone"), world(t, im, dir+"-kept")
+		if len(gone.Outer) != 1 || len(kept.Outer) != 1 {
+			t.Fatalf("outer directories %v and %v", gone.Outer, kept.Outer)
+		}
+		must(t, im.Forget(gone))
+		if _, err := os.Lstat(gone.Outer[0]); !os.IsNotExist(err) {
+			t.Errorf("%s is still there: %v", gone.Outer[0], err)
+		}
+		mustEqual(t, src, kept.Roots[0].Path)
+		mustEqual(t, src, world(t, im, dir+"-third").Roots[0].Path)
+		must(t, im.Forget(gone)) // again is no error
+		must(t, im.Remove())
+		mustBeClean()
+	})
+}

@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"syscall"
 	"time"
 
+	"github.com/pilotexec/pilot/internal/pagetrack"
 	"github.com/pilotexec/pilot/internal/sys"
 )
 
@@ -69,14 +71,15 @@ func readAttrs(f *found, ino *inode) (err error) {
 // A worker brings contents up to date.
 type worker struct {
 	ctx    context.Context
-	frozen bool // writers are stopped
+	frozen bool               // writers are stopped
+	track  *pagetrack.Tracker // nil without
 	buf    *buffers
 	pass   *Pass
 }
 
 // worker returns one for the calling goroutine.
 func (im *Image) worker(ctx context.Context) *worker {
-	return &worker{ctx: ctx, frozen: im.frozenPass(), buf: im.buf, pass: im.cur}
+	return &worker{ctx: ctx, frozen: im.frozenPass(), track: im.track, buf: im.buf, pass: im.cur}
 }
 
 // content makes ino's object equal to the open file src, which looked like fi.
@@ -92,6 +95,7 @@ func (w *worker) content(src sys.FD, dev *device, fi sys.FileInfo, ino *inode) e
 		return syscall.ENOENT // another file took the name
 	}
 	var unsure bool
+	since, base := w.since(src, dev, ino, now.Size)
 	if !w.frozen {
 		// A store to a mapped page that is dirty already changes no timestamp.
 		// Written back, the page faults at the next store, and ctime moves.
@@ -101,12 +105,15 @@ func (w *worker) content(src sys.FD, dev *device, fi sys.FileInfo, ino *inode) e
 	}
 	w.pass.Files++
 	ino.content.valid = false
-	if err := w.fill(src, dev, now.Size, ino); err != nil {
+	if err := w.fill(src, dev, now.Size, ino, since); err != nil {
 		return err
 	}
 	ino.content = versionOf(&now, at)
 	if !w.frozen {
 		ino.content.valid = !unsure
+		if !unsure {
+			ino.since = base
+		}
 		return nil
 	}
 	after, err := sys.Fstat(src)
@@ -117,6 +124,20 @@ func (w *worker) content(src sys.FD, dev *device, fi sys.FileInfo, ino *inode) e
 		return ErrForeign
 	}
 	return nil
+}
+
+// since returns the age from which on changes of src are not in ino's object, and
+// the one that it will be when the object was brought up to date; 0 is none. Until
+// that is done nothing counts for having been read.
+func (w *worker) since(src sys.FD, dev *device, ino *inode, size int64) (since, base pagetrack.Age) {
+	since, ino.since = ino.since, 0
+	if w.track == nil || !tracked(dev) || size < leastTracked || !pagetrack.Usual(src) {
+		return 0, 0
+	}
+	if ino.track == nil && !w.frozen {
+		ino.track, _ = w.track.Add(ino.fi.Dev, ino.fi.Ino, size) // else it is compared
+	}
+	return since, ino.track.Base()
 }
 
 func flush(src sys.FD, dev *device) error {
@@ -146,8 +167,9 @@ func (ino *inode) dear(size int64) bool {
 	return ino.sharing > plainOverhead+time.Duration(size)*time.Nanosecond
 }
 
-// fill makes ino's object hold the first size bytes of src.
-func (w *worker) fill(src sys.FD, dev *device, size int64, ino *inode) (err error) {
+// fill makes ino's object hold the first size bytes of src. When since is not 0
+// the object has all but what changed since then.
+func (w *worker) fill(src sys.FD, dev *device, size int64, ino *inode, since pagetrack.Age) (err error) {
 	share := dev.share && !ino.unshared
 	small := share && w.frozen && size <= smallFile
 	dear := share && w.frozen && !small && ino.dear(size)
@@ -169,6 +191,11 @@ func (w *worker) fill(src sys.FD, dev *device, size int64, ino *inode) (err erro
 	c := copier{ctx: w.ctx, src: src, dst: dst, size: size, buf: w.buf, pass: w.pass}
 	if w.frozen {
 		c.threads = workers()
+	} else if ino.track != nil {
+		c.unread = ino.track.Unread
+		if err := ino.track.UnreadFrom(size); err != nil {
+			return err
+		}
 	}
 	switch {
 	case small:
@@ -187,6 +214,9 @@ func (w *worker) fill(src sys.FD, dev *device, size int64, ino *inode) (err erro
 	}
 	if fresh {
 		return c.copyAll()
+	}
+	if since > 0 {
+		c.changed = func(from, to int64) iter.Seq2[int64, int64] { return ino.track.Changed(since, from, to) }
 	}
 	return c.patch()
 }

@@ -105,7 +105,7 @@ const maxFile = 300 << 10
 func (w *writer) step() {
 	path := w.name()
 	at := w.r.Int64N(maxFile)
-	switch op := w.r.IntN(30); op {
+	switch op := w.r.IntN(32); op {
 	case 0, 1, 2, 3:
 		w.with(path, os.O_RDWR|os.O_CREATE, func(f *os.File) { f.WriteAt(w.bytes(20000), at) })
 	case 4, 5:
@@ -172,6 +172,11 @@ func (w *writer) step() {
 		syscall.Setxattr(path, "trusted.k", w.bytes(20), 0)
 	case 29:
 		w.with(path, os.O_RDWR, func(f *os.File) { syscall.Fdatasync(int(f.Fd())) })
+	case 30: // out of the page cache, as when memory runs short
+		const dontNeed = 4 // POSIX_FADV_DONTNEED
+		w.with(path, os.O_RDWR, func(f *os.File) { syscall.Syscall6(syscall.SYS_FADVISE64, f.Fd(), 0, 0, dontNeed, 0, 0) })
+	case 31:
+		w.with(path, os.O_RDONLY, func(f *os.File) { syscall.Read(int(f.Fd()), make([]byte, maxFile)) })
 	}
 }
 

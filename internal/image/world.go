@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -25,6 +26,7 @@ type Tree struct {
 	// Lost names attributes that the file system of the copy cannot hold.
 	Lost []string
 
+	outer  []string          // all that Forget erases beside its directory
 	tops   []string          // copies of im.roots
 	made   []map[string]seal // per root, by entry.rel
 	memory bool
@@ -67,12 +69,29 @@ func (im *Image) World(ctx context.Context, dir string) (*Tree, error) {
 	im.mu.Lock()
 	im.outer = append(im.outer, b.outer...)
 	im.mu.Unlock()
+	b.tree.outer = b.outer
 	for _, dir := range b.outer {
 		if !below(dir, b.dir) {
 			b.tree.Outer = append(b.tree.Outer, dir)
 		}
 	}
 	return b.tree, nil
+}
+
+// Forget deletes what a world that nobody uses any more has outside of its
+// directory, before the image does. What is in the directory is the caller's.
+func (im *Image) Forget(t *Tree) error {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	var errs []error
+	for _, path := range t.outer {
+		if err := erase(path); err != nil {
+			errs = append(errs, err) // Remove tries again
+			continue
+		}
+		im.outer = slices.DeleteFunc(im.outer, func(other string) bool { return other == path })
+	}
+	return errors.Join(errs...)
 }
 
 // dropUnused removes the copies of files that were gone when the image froze,
