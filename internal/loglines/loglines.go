@@ -29,6 +29,7 @@ func (l Level) String() string {
 
 // An Entry is one message of a log: a line, and those that continue it.
 type Entry struct {
+	Line  int // of all lines, the first of it
 	Level Level
 	// Template is the message with # for what varies: numbers, addresses, times.
 	// Messages of one statement of a program have the same.
@@ -42,7 +43,7 @@ const maxMore = 20
 
 // Parse splits what a log holds into entries.
 func Parse(lines []string) (out []Entry) {
-	for _, line := range lines {
+	for i, line := range lines {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
@@ -53,7 +54,7 @@ func Parse(lines []string) (out []Entry) {
 			continue
 		}
 		level, message := split(line)
-		out = append(out, Entry{Level: level, Template: Template(message), Text: line})
+		out = append(out, Entry{Line: i, Level: level, Template: Template(message), Text: line})
 	}
 	return out
 }
@@ -81,7 +82,7 @@ type format struct {
 
 var formats = []format{
 	// A runtime that dies of a bug writes past the log.
-	{regexp.MustCompile(`^(?P<level>panic|fatal error|SIG[A-Z]+|Exception in thread|Traceback \(most recent call last\)|terminate called after|\*\*\* .* detected|free\(\)|malloc\(\)|corrupted|double free|Segmentation fault|# A fatal error has been detected)(?P<message>.*)`), map[string]Level{}},
+	{regexp.MustCompile(`^(?P<level>panic|fatal error|SIG[A-Z]+|Exception in thread|Traceback \(most recent call last\)|terminate called after|\*\*\* FATAL .*|\*\*\* .* detected|free\(\)|malloc\(\)|corrupted|double free|Segmentation fault|# A fatal error has been detected)(?P<message>.*)`), map[string]Level{}},
 	// glog and klog: "E1123 10:20:30.123456    7 file.go:12] message".
 	{regexp.MustCompile(`^(?P<level>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+\s+\d+ [^\]]+\] (?P<message>.*)`),
 		map[string]Level{"I": Info, "W": Warning, "E": Error, "F": Fatal}},

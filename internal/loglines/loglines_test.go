@@ -20,6 +20,7 @@ func TestSplit(t *testing.T) {
 		{"pino", `{"level":50,"time":1531171074631,"msg":"boom"}`, Error, "boom"},
 		{"redis", `2370:M 23 Nov 2026 10:55:46.353 * Running mode=standalone, port=27590.`, Info, "Running mode=standalone, port=#."},
 		{"redis, warning", `7:S 23 Nov 2026 10:20:30.123 # Error condition on socket for SYNC: Connection refused`, Warning, "Error condition on socket for SYNC: Connection refused"},
+		{"redis, not started", `*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***`, Fatal, "*** FATAL CONFIG FILE ERROR (Redis #.#) ***"},
 		{"nats", `[2012] 2026/11/23 09:12:11.104313 [ERR] Error trying to connect to route (attempt 1): dial tcp 127.0.0.1:29731: connect: connection refused`,
 			Error, "Error trying to connect to route (attempt #): dial tcp #: connect: connection refused"},
 		{"nats, end", `[2012] 2026/11/23 09:12:11.104313 [FTL] Can't start JetStream`, Fatal, "Can't start JetStream"},
