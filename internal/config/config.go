@@ -19,6 +19,7 @@ const (
 	DefaultMaxPause     = 250 * time.Millisecond
 	DefaultTimeout      = 2 * time.Minute
 	DefaultSettle       = 5 * time.Second
+	DefaultPatience     = 30 * time.Second
 	DefaultTrace        = "effects"
 	DefaultCheckTimeout = 10 * time.Second
 )
@@ -30,13 +31,17 @@ const DefaultFile = "pilot.yaml"
 type Config struct {
 	Cluster string
 	// Preset is the system of the members, "auto", or "none". Empty when not given.
-	Preset   string
-	Members  []Member
-	Checks   []Check
-	Egress   []Egress
+	Preset  string
+	Members []Member
+	Checks  []Check
+	Logs    []LogRule
+	Egress  []Egress
+	// AlsoFail are second failures, as the flag --also-fail has them.
+	AlsoFail []string
 	MaxPause time.Duration
 	Timeout  time.Duration
 	Settle   time.Duration
+	Patience time.Duration
 	// Trace is how much is told of what happens in worlds: "off", "effects" or
 	// "full".
 	Trace string
@@ -71,6 +76,17 @@ type Check struct {
 	// or be the same in the control.
 	Expect                           string
 	Preserve, NotLess, SameAsControl bool
+	// When is "before", "after" or "always", or empty for before and after.
+	When string
+	// Ask is a question of pilot's own program, package probe, instead of Command.
+	Ask []string
+}
+
+// A LogRule is a pattern of lines that members are to log, or not to.
+type LogRule struct {
+	Pattern string
+	Require bool
+	Warning bool // and no error
 }
 
 // An Egress says what is done about a peer outside of the worlds, package peer.
@@ -95,7 +111,7 @@ func Preserving(line string) Check {
 // Default is the configuration of an empty file.
 func Default() *Config {
 	return &Config{
-		MaxPause: DefaultMaxPause, Timeout: DefaultTimeout, Settle: DefaultSettle, Trace: DefaultTrace,
+		MaxPause: DefaultMaxPause, Timeout: DefaultTimeout, Settle: DefaultSettle, Patience: DefaultPatience, Trace: DefaultTrace,
 	}
 }
 

@@ -27,6 +27,7 @@ var settings = []setting{
 	{"max-pause", durationOf(lowPause, func(c *Config) *time.Duration { return &c.MaxPause })},
 	{"timeout", durationOf(lowTimeout, func(c *Config) *time.Duration { return &c.Timeout })},
 	{"settle", durationOf(0, func(c *Config) *time.Duration { return &c.Settle })},
+	{"patience", durationOf(0, func(c *Config) *time.Duration { return &c.Patience })},
 	{"trace", oneOf([]string{"off", "effects", "full"}, func(c *Config) *string { return &c.Trace })},
 	{"max-memory", sizeOf(func(c *Config) *int64 { return &c.MaxMemory })},
 	{"max-disk", sizeOf(func(c *Config) *int64 { return &c.MaxDisk })},

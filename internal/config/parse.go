@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -34,7 +33,9 @@ func Parse(file string, text []byte, dir string) (*Config, error) {
 		{"cluster", func(n *yaml.Node) { c.Cluster = p.text(n, "cluster") }},
 		{"members", func(n *yaml.Node) { c.Members = p.members(n) }},
 		{"checks", func(n *yaml.Node) { c.Checks = p.checks(n) }},
+		{"logs", func(n *yaml.Node) { c.Logs = p.logs(n) }},
 		{"egress", func(n *yaml.Node) { c.Egress = p.egress(n) }},
+		{"also-fail", func(n *yaml.Node) { c.AlsoFail = p.list(n, "also-fail") }},
 	}
 	for _, s := range settings {
 		fields = append(fields, field{s.flag, func(n *yaml.Node) { p.setting(n, s, c) }})
@@ -144,6 +145,14 @@ func (m Member) problem() string {
 }
 
 // data decodes one path or a list of paths.
+// path is an absolute path, whose beginning may have been left out.
+func (p *parser) path(text string) string {
+	if !filepath.IsAbs(text) {
+		text = filepath.Join(p.dir, text)
+	}
+	return filepath.Clean(text)
+}
+
 func (p *parser) data(n *yaml.Node) []string {
 	var paths []string
 	if n.Kind == yaml.ScalarNode {
@@ -152,10 +161,7 @@ func (p *parser) data(n *yaml.Node) []string {
 		paths = p.list(n, "data")
 	}
 	for i, path := range paths {
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(p.dir, path)
-		}
-		paths[i] = filepath.Clean(path)
+		paths[i] = p.path(path)
 		if paths[i] == "/" {
 			p.errorf(n, "data: / cannot be copied, name the directory that the member writes to")
 		}
@@ -169,62 +175,4 @@ func (p *parser) command(n *yaml.Node) []string {
 		return p.list(n, "command")
 	}
 	return []string{"sh", "-c", p.text(n, "command")}
-}
-
-func (p *parser) checks(n *yaml.Node) []Check {
-	var checks []Check
-	lines := map[string]int{}
-	for _, e := range p.sequence(n, "checks") {
-		c := p.check(resolve(e))
-		if first, twice := lines[c.Name]; twice && c.Name != "" {
-			p.errorf(e, "check %q is given twice, first on line %d", c.Name, first)
-		}
-		lines[c.Name] = e.Line
-		checks = append(checks, c)
-	}
-	return checks
-}
-
-// pattern decodes a regular expression.
-func (p *parser) pattern(n *yaml.Node, what string) string {
-	text := p.text(n, what)
-	if _, err := regexp.Compile(text); err != nil {
-		p.errorf(n, "%s: %v", what, err)
-	}
-	return text
-}
-
-// truth decodes true or false.
-func (p *parser) truth(n *yaml.Node, what string) (yes bool) {
-	if n.Kind != yaml.ScalarNode || n.Decode(&yes) != nil {
-		p.errorf(n, "%s must be true or false", what)
-	}
-	return yes
-}
-
-func (p *parser) check(n *yaml.Node) Check {
-	if n.Kind == yaml.ScalarNode {
-		return Shell(p.text(n, "a check"))
-	}
-	c := Check{Timeout: DefaultCheckTimeout}
-	before := len(p.errs)
-	p.mapping(n, "a check",
-		field{"name", func(n *yaml.Node) { c.Name = p.text(n, "name") }},
-		field{"command", func(n *yaml.Node) { c.Command = p.command(n) }},
-		field{"timeout", func(n *yaml.Node) { c.Timeout = p.duration(n, "timeout", lowTimeout) }},
-		field{"expect", func(n *yaml.Node) { c.Expect = p.pattern(n, "expect") }},
-		field{"preserve", func(n *yaml.Node) { c.Preserve = p.truth(n, "preserve") }},
-		field{"not-less", func(n *yaml.Node) { c.NotLess = p.truth(n, "not-less") }},
-		field{"same-as-control", func(n *yaml.Node) { c.SameAsControl = p.truth(n, "same-as-control") }},
-	)
-	if len(p.errs) == before && len(c.Command) == 0 {
-		p.errorf(n, "a check needs a command")
-	}
-	if c.Name == "" {
-		c.Name = strings.Join(c.Command, " ")
-		if len(c.Command) == 3 && c.Command[0] == "sh" && c.Command[1] == "-c" {
-			c.Name = c.Command[2]
-		}
-	}
-	return c
 }

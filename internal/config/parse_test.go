@@ -31,6 +31,12 @@ checks:
     command: [etcdctl, member, list]
     timeout: 3s
   - command: test -e /var/lib/etcd1
+  - {tcp: "127.0.0.1:2379", when: always}
+  - {name: page, http: "http://127.0.0.1:2379/health", expect: "true", when: after}
+  - {file: data/members, preserve: true}
+logs:
+  - forbid: panic|corrupt
+  - {require: became leader, severity: warning}
 egress:
   - {peer: "10.0.0.7:443", policy: allow-read}
   - peer: mail.example
@@ -39,6 +45,7 @@ egress:
 max-pause: 100ms
 timeout: 1m30s
 settle: 0s
+patience: 1m
 trace: full
 max-memory: 2G
 max-disk: 512 MiB
@@ -64,12 +71,17 @@ func TestParseWhole(t *testing.T) {
 			{Name: "etcdctl endpoint health", Command: []string{"sh", "-c", "etcdctl endpoint health"}, Timeout: DefaultCheckTimeout},
 			{Name: "members", Command: []string{"etcdctl", "member", "list"}, Timeout: 3 * time.Second},
 			{Name: "test -e /var/lib/etcd1", Command: []string{"sh", "-c", "test -e /var/lib/etcd1"}, Timeout: DefaultCheckTimeout},
+			{Name: "tcp 127.0.0.1:2379", Ask: []string{"tcp", "127.0.0.1:2379"}, When: "always", Timeout: DefaultCheckTimeout},
+			{Name: "page", Ask: []string{"http", "body", "http://127.0.0.1:2379/health"}, Expect: "true", When: "after", Timeout: DefaultCheckTimeout},
+			{Name: "cat -- /srv/data/members", Command: []string{"cat", "--", "/srv/data/members"}, Preserve: true, Timeout: DefaultCheckTimeout},
 		},
+		Logs: []LogRule{{Pattern: "panic|corrupt"}, {Pattern: "became leader", Require: true, Warning: true}},
 		Egress: []Egress{
 			{Peer: "10.0.0.7:443", Policy: "allow-read"},
 			{Peer: "mail.example", Policy: "stub", Reply: "220 ready\r\n"},
 		},
 		MaxPause:  100 * time.Millisecond,
+		Patience:  time.Minute,
 		Trace:     "full",
 		Timeout:   90 * time.Second,
 		MaxMemory: 2 << 30, MaxDisk: 512 << 20, MemoryPressure: 5, IOPressure: 70,
@@ -99,10 +111,10 @@ func TestParseAlias(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"unknown key", "cluster: a\nmax_pause: 1s", `p.yaml:2: unknown key "max_pause", did you mean "max-pause"?`},
-		{"far key", "colour: red", `p.yaml:1: unknown key "colour", known are cluster, members, checks, egress, preset, max-pause, timeout, settle, trace, max-memory, max-disk, max-memory-pressure, max-io-pressure`},
+		{"far key", "colour: red", `p.yaml:1: unknown key "colour", known are cluster, members, checks, logs, egress, also-fail, preset, max-pause, timeout, settle, patience, trace, max-memory, max-disk, max-memory-pressure, max-io-pressure`},
 		{"member key", "members:\n- nmae: x", `p.yaml:2: unknown key "nmae", did you mean "name"?`},
 		{"check key", "checks:\n- {comand: x, command: y}", `p.yaml:2: unknown key "comand", did you mean "command"?`},
-		{"merge key", "<<: {cluster: a}", `p.yaml:1: unknown key "<<", known are cluster, members, checks, egress, preset, max-pause, timeout, settle, trace, max-memory, max-disk, max-memory-pressure, max-io-pressure`},
+		{"merge key", "<<: {cluster: a}", `p.yaml:1: unknown key "<<", known are cluster, members, checks, logs, egress, also-fail, preset, max-pause, timeout, settle, patience, trace, max-memory, max-disk, max-memory-pressure, max-io-pressure`},
 		{"twice", "cluster: a\ncluster: b", `p.yaml:2: cluster is given twice, first on line 1`},
 		{"list", "- a", `p.yaml:1: the file must have the form "key: value", not a list`},
 		{"scalar", "etcd", `p.yaml:1: the file must have the form "key: value", not "etcd"`},
@@ -141,7 +153,15 @@ func TestParseErrors(t *testing.T) {
 		{"egress key", "egress:\n- {pear: a}", `p.yaml:2: unknown key "pear", did you mean "peer"?`},
 		{"check pattern", "checks:\n- {command: x, expect: '('}", "p.yaml:2: expect: error parsing regexp: missing closing ): `(`"},
 		{"check truth", "checks:\n- {command: x, preserve: maybe}", `p.yaml:2: preserve must be true or false`},
-		{"check empty", "checks:\n- name: a", `p.yaml:2: a check needs a command`},
+		{"check empty", "checks:\n- name: a", `p.yaml:2: a check needs a command, or http, tcp or file`},
+		{"check asked twice", "checks:\n- {tcp: 'a:1', command: b}", `p.yaml:2: a check asks in one way, not by tcp and command`},
+		{"check when", "checks:\n- {command: b, when: never}", `p.yaml:2: when: "never" is none of before, after, always`},
+		{"check compared with nothing", "checks:\n- {command: b, when: after, preserve: true}", `p.yaml:2: preserve and not-less compare before with after, so that when: after cannot be`},
+		{"check before the same", "checks:\n- {command: b, when: before, same-as-control: true}", `p.yaml:2: same-as-control is about what comes after the action`},
+		{"log rule", "logs:\n- {severity: error}", `p.yaml:2: a rule about logs needs a pattern that it forbids or requires, and one only`},
+		{"log rule twice", "logs:\n- {forbid: a, require: b}", `p.yaml:2: a rule about logs needs a pattern that it forbids or requires, and one only`},
+		{"log pattern", "logs:\n- {forbid: '('}", "p.yaml:2: forbid: error parsing regexp: missing closing ): `(`"},
+		{"log severity", "logs:\n- {forbid: a, severity: info}", `p.yaml:2: severity: "info" is neither error nor warning`},
 		{"check twice", "checks: [a, a]", `p.yaml:1: check "a" is given twice, first on line 1`},
 		{"check list", "checks: [[a]]", `p.yaml:1: a check must have the form "key: value", not a list`},
 		{"two errors", "timeout: x\nsettel: 1s", "p.yaml:1: timeout: \"x\" is not a duration such as 250ms, 5s or 2m\np.yaml:2: unknown key \"settel\", did you mean \"settle\"?"},

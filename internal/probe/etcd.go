@@ -18,6 +18,8 @@ func askEtcd(ctx context.Context, addrs []string, verb string) (Answer, error) {
 		return each(ctx, addrs, etcdHealth)
 	case "members":
 		return etcdMembers(ctx, addrs)
+	case "roles":
+		return roles(ctx, addrs, etcdRoles)
 	}
 	return most(ctx, addrs, larger, etcdNumbers)
 }

@@ -9,7 +9,10 @@ import (
 
 // askKafka wants brokers to answer ApiVersions, the first request of any client,
 // in its version 0. See https://kafka.apache.org/protocol.html#protocol_messages.
-func askKafka(ctx context.Context, addrs []string, _ string) (Answer, error) {
+func askKafka(ctx context.Context, addrs []string, verb string) (Answer, error) {
+	if verb == "roles" {
+		return roles(ctx, addrs, kafkaRoles)
+	}
 	return each(ctx, addrs, kafkaHealth)
 }
 

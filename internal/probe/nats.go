@@ -13,6 +13,9 @@ import (
 // See https://docs.nats.io/running-a-nats-service/nats_admin/monitoring.
 
 func askNATS(ctx context.Context, addrs []string, verb string) (Answer, error) {
+	if verb == "roles" {
+		return roles(ctx, addrs, natsRoles)
+	}
 	if verb == "health" {
 		return each(ctx, addrs, natsHealth)
 	}

@@ -30,13 +30,13 @@ type System struct {
 
 // Systems is every system.
 var Systems = []System{
-	{"http", []string{"get"}, askHTTP},                          // here
-	{"tcp", []string{"connect"}, askTCP},                        // here
-	{"etcd", []string{"health", "numbers", "members"}, askEtcd}, // etcd.go
-	{"redis", []string{"health", "numbers"}, askRedis},          // redis.go
-	{"zookeeper", []string{"health", "numbers"}, askZooKeeper},  // zookeeper.go
-	{"nats", []string{"health", "numbers"}, askNATS},            // nats.go
-	{"kafka", []string{"health"}, askKafka},                     // kafka.go
+	{"http", []string{"get", "body"}, askHTTP},                           // here
+	{"tcp", []string{"connect"}, askTCP},                                 // here
+	{"etcd", []string{"health", "numbers", "members", "roles"}, askEtcd}, // etcd.go
+	{"redis", []string{"health", "numbers", "roles"}, askRedis},          // redis.go
+	{"zookeeper", []string{"health", "numbers", "roles"}, askZooKeeper},  // zookeeper.go
+	{"nats", []string{"health", "numbers", "roles"}, askNATS},            // nats.go
+	{"kafka", []string{"health", "roles"}, askKafka},                     // kafka.go
 }
 
 // An Answer is lines to print.
@@ -169,15 +169,30 @@ func askTCP(ctx context.Context, addrs []string, _ string) (Answer, error) {
 	})
 }
 
-// askHTTP wants a status below 400 from URLs.
-func askHTTP(ctx context.Context, urls []string, _ string) (Answer, error) {
-	return each(ctx, urls, func(ctx context.Context, url string) (string, error) {
-		if !strings.Contains(url, "://") {
-			url = "http://" + url
+// askHTTP wants a status below 400 from URLs. Asked for the body, it returns the
+// lines of all.
+func askHTTP(ctx context.Context, urls []string, verb string) (out Answer, err error) {
+	if verb == "body" {
+		for _, url := range urls {
+			text, err := fetch(ctx, withScheme(url), "")
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, strings.Split(strings.TrimRight(string(text), "\n"), "\n")...)
 		}
-		_, err := fetch(ctx, url, "")
+		return out, nil
+	}
+	return each(ctx, urls, func(ctx context.Context, url string) (string, error) {
+		_, err := fetch(ctx, withScheme(url), "")
 		return "answers", err
 	})
+}
+
+func withScheme(url string) string {
+	if strings.Contains(url, "://") {
+		return url
+	}
+	return "http://" + url
 }
 
 // fetch gets a page, or posts JSON to it. It takes no notice of proxies.

@@ -213,3 +213,54 @@ func TestPlain(t *testing.T) {
 		}
 	}
 }
+
+func TestRoles(t *testing.T) {
+	members := `{"members":[{"ID":"1","name":"e1"},{"ID":"2","name":"e2","isLearner":true}]}`
+	e := web(t, map[string]string{"/v3/maintenance/status": `{"leader":"1","raftTerm":"9"}`, "/v3/cluster/member/list": members})
+	lost := web(t, map[string]string{"/v3/maintenance/status": `{"leader":"0"}`, "/v3/cluster/member/list": members})
+	master := redisWith(t, "role:master\r\nconnected_slaves:2\r\n")
+	replica := redisWith(t, "role:slave\r\nmaster_host:h\r\nmaster_port:6379\r\n")
+	zk := server(t, func(conn net.Conn) {
+		if _, err := io.ReadFull(conn, make([]byte, 4)); err == nil {
+			fmt.Fprint(conn, "Zookeeper version: 3.9\nMode: follower\n")
+		}
+	})
+	nats := web(t, map[string]string{"/routez": `{"routes":[{"remote_id":"A"},{"remote_id":"A"},{"remote_id":"B"}]}`, "/jsz": `{"meta_cluster":{"leader":"n1","cluster_size":3}}`})
+	alone := web(t, map[string]string{"/routez": `{}`, "/jsz": `{}`})
+	kafka := server(t, func(conn net.Conn) {
+		head := make([]byte, 4+8+2+5+4)
+		if _, err := io.ReadFull(conn, head); err != nil || string(head[14:19]) != "pilot" || head[5] != 3 || head[7] != 1 {
+			return
+		}
+		body := "\x00\x00\x00\x07" + "\x00\x00\x00\x02" +
+			"\x00\x00\x00\x01" + "\x00\x02h1" + "\x00\x00\x23\x84" + "\xff\xff" +
+			"\x00\x00\x00\x02" + "\x00\x02h2" + "\x00\x00\x23\x85" + "\x00\x01r" + "rest"
+		fmt.Fprintf(conn, "\x00\x00\x00%c%s", len(body), body)
+	})
+	away := gone(t)
+	for _, c := range []struct {
+		system string
+		addrs  []string
+		want   string
+	}{
+		{"etcd", []string{e}, e + " leader e1 1\nlearner e2 2\nmember e1 1"},
+		{"etcd", []string{lost}, lost + " leader none\nlearner e2 2\nmember e1 1"},
+		{"redis", []string{master}, master + " master of 2 replicas"},
+		{"redis", []string{replica}, replica + " replica of h:6379"},
+		{"zookeeper", []string{zk}, zk + " follower"},
+		{"nats", []string{nats}, nats + " leader n1 of 3\n" + nats + " routes to 2 servers"},
+		{"nats", []string{alone}, alone + " routes to 0 servers"},
+		{"kafka", []string{kafka}, kafka + " knows broker 1 at h1:9092\n" + kafka + " knows broker 2 at h2:9093"},
+	} {
+		if got, err := ask(t, c.system, "roles", c.addrs...); err != nil || got != c.want {
+			t.Errorf("%s: got %q, %v, want %q", c.system, got, err, c.want)
+		}
+		// One that is away is a part of the answer, all of them are none.
+		if got, err := ask(t, c.system, "roles", append(c.addrs, away)...); err != nil || !strings.Contains(got, away+" does not answer") {
+			t.Errorf("%s: got %q, %v", c.system, got, err)
+		}
+		if _, err := ask(t, c.system, "roles", away); err == nil {
+			t.Errorf("%s: nobody answers", c.system)
+		}
+	}
+}

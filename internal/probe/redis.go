@@ -14,6 +14,9 @@ import (
 // A password is taken from REDISCLI_AUTH, as redis-cli does.
 
 func askRedis(ctx context.Context, addrs []string, verb string) (Answer, error) {
+	if verb == "roles" {
+		return roles(ctx, addrs, redisRoles)
+	}
 	if verb == "health" {
 		return each(ctx, addrs, redisHealth)
 	}

@@ -12,6 +12,9 @@ import (
 // where 4lw.commands.whitelist says so. See the ZooKeeper Administrator's Guide.
 
 func askZooKeeper(ctx context.Context, addrs []string, verb string) (Answer, error) {
+	if verb == "roles" {
+		return roles(ctx, addrs, zkRoles)
+	}
 	if verb == "health" {
 		return each(ctx, addrs, func(ctx context.Context, addr string) (string, error) {
 			s, err := zkServer(ctx, addr)
