@@ -13,24 +13,27 @@ func action(o model.Observation) []model.Finding {
 	switch {
 	case a == nil:
 		f.Rule, f.Severity = "action-missing", model.Unproven
-		f.Message = "the action was not run"
+		f.Message = subject(o) + " was not run"
 		return []model.Finding{f}
 	case a.Err != "":
 		f.Rule = "action-not-started"
-		f.Message = "the action could not be started: " + a.Err
+		f.Message = subject(o) + " could not be started: " + a.Err
 	case a.Exit == nil:
 		f.Rule, f.Severity = "action-unfinished", model.Unproven
-		f.Message = "the action did not end"
-		if refused(o) {
-			f.Message = "the action was not waited for"
+		f.Message = subject(o) + " did not end"
+		if refused(o) || o.Trial.Steered.Stopped != "" {
+			f.Message = subject(o) + " was not waited for"
 		} else if o.Spec.Timeout > 0 && o.Trial.Ended == "" {
-			f.Message = fmt.Sprintf("the action did not end within %s", o.Spec.Timeout)
+			f.Message += fmt.Sprintf(" within %s", o.Spec.Timeout+o.Trial.Steered.Timeout)
 		}
-	case a.OK():
+	case a.OK(), o.Spec.Shell && a.Exit.Signal == "": // which is that of the command typed last
 		return nil
 	default:
-		f.Message = "the action " + how(a.Exit)
+		f.Message = subject(o) + " " + how(a.Exit)
 		f.Evidence = []model.Evidence{{Source: "exit", Text: fmt.Sprintf("%s, after %s", how(a.Exit), round(a.Duration))}}
+		if o.Spec.Shell {
+			f.Severity = model.Unproven
+		}
 		if deprived(o) {
 			f.Severity = model.Unproven
 			f.Message += ", but something outside of the world was denied to it"

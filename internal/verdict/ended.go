@@ -23,9 +23,10 @@ func endedEarly(o model.Observation) []model.Finding {
 }
 
 // unprove takes errors for unproven when a world was ended: what died, or
-// failed, may have done so for want of what production would have had.
+// failed, may have done so for want of what production would have had. So it does
+// when the action was not waited for, which may have had the remedy still to come.
 func unprove(o model.Observation, found []model.Finding) {
-	if o.Trial.Ended == "" && o.Control.Ended == "" {
+	if o.Trial.Ended == "" && o.Control.Ended == "" && o.Trial.Steered.Stopped != model.SteeredAction {
 		return
 	}
 	for i := range found {

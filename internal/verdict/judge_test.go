@@ -90,6 +90,31 @@ var (
 	none = model.CommandResult{Err: "no such file"}
 )
 
+var skipped = model.CommandResult{Skipped: true}
+
+// askedAt has the check asked at other times.
+func askedAt(when string) edit {
+	return func(o *model.Observation) { o.Spec.Probes = []model.Probe{{Name: "health", When: when}} }
+}
+
+// between has the check fail so often in between, in the trial and in the control.
+func between(trial, control int) edit {
+	return func(o *model.Observation) {
+		for w, failed := range map[*model.World]int{&o.Trial: trial, &o.Control: control} {
+			w.Probes[0].Between = &model.Between{Asked: 8, Failed: failed, First: bad, At: time.Second, Until: 2 * time.Second}
+		}
+	}
+}
+
+// rule is about lines in logs, and hasLost has such lines there.
+func rule(r model.LogRule) edit {
+	return func(o *model.Observation) { o.Spec.LogRules = []model.LogRule{r} }
+}
+
+func hasLost(w *model.World) {
+	w.LogMatches = []model.LogMatch{{Pattern: "lost", Member: "etcd1", Source: "output", Count: 2, First: "lost 3", At: time.Second}}
+}
+
 // server3 is the node that was down, started by the action.
 func server3(e *model.Exit, output ...string) model.Process {
 	return model.Process{PID: 950, Parent: 900, Cause: model.CauseAction, Started: time.Second,
@@ -193,8 +218,28 @@ var judgements = []struct {
 	{"check healed", []edit{checks(bad, ok, bad, ok)}, model.Pass, "info check-healed", ""},
 	{"check not runnable", []edit{checks(none, none, none, none)}, model.Unknown, "unproven check-not-started", "could not be run: no such file"},
 	{"check lost by the action", []edit{checks(ok, none, ok, ok)}, model.Fail, "error check-failed", ""},
+	{"check assumed", []edit{askedAt(model.WhenBefore), checks(bad, skipped, bad, skipped)}, model.Unknown, "unproven check-assumed", "not what the action takes for granted"},
+	{"check assumed holds", []edit{askedAt(model.WhenBefore), checks(ok, skipped, ok, skipped)}, model.Pass, "", ""},
+	{"check after", []edit{askedAt(model.WhenAfter), checks(skipped, ok, skipped, bad)}, model.Pass, "", ""},
+	{"check after fails", []edit{askedAt(model.WhenAfter), checks(skipped, bad, skipped, bad)}, model.Fail, "error check-failed", "as it does where it was not run"},
+	{"check after fails alone", []edit{askedAt(model.WhenAfter), checks(skipped, bad, skipped, ok)}, model.Fail, "error check-failed", ""},
+	{"check never interrupted", []edit{askedAt(model.WhenAlways), checks(ok, ok, ok, ok), between(0, 0)}, model.Pass, "", ""},
+	{"check interrupted", []edit{askedAt(model.WhenAlways), checks(ok, ok, ok, ok), between(3, 0)}, model.Fail, "error check-interrupted", "failed 3 of 8 times between before and after, from 1.00 s to 2.00 s"},
+	{"check interrupted in both", []edit{askedAt(model.WhenAlways), checks(ok, ok, ok, ok), between(3, 2)}, model.Pass, "warning check-interrupted", ""},
 	{"check not run", []edit{trial(func(w *model.World) { w.Probes = nil })}, model.Unknown, "unproven check-missing", `check "health" was not run`},
 	{"check not run in control", []edit{control(func(w *model.World) { w.Probes = nil })}, model.Unknown, "unproven check-missing", "in the control"},
+
+	{"late", []edit{func(o *model.Observation) {
+		o.Spec.Settle, o.Trial.Recovery = 5*time.Second, &model.Recovery{Healthy: true, After: 14 * time.Second}
+	}}, model.Pass, "info late", ""},
+
+	// What the user says of logs.
+	{"log forbidden", []edit{rule(model.LogRule{Pattern: "lost", Severity: model.Error}), trial(hasLost)}, model.Fail, "error log-forbidden", `etcd1 logged what matches "lost", 2 times in all`},
+	{"log forbidden, and not there", []edit{rule(model.LogRule{Pattern: "lost", Severity: model.Error})}, model.Pass, "", ""},
+	{"log forbidden, in both", []edit{rule(model.LogRule{Pattern: "lost", Severity: model.Error}), trial(hasLost), control(hasLost)}, model.Pass, "", ""},
+	{"log forbidden a little", []edit{rule(model.LogRule{Pattern: "lost", Severity: model.Warning}), trial(hasLost)}, model.Pass, "warning log-forbidden", ""},
+	{"log required", []edit{rule(model.LogRule{Pattern: "lost", Require: true, Severity: model.Error}), trial(hasLost)}, model.Pass, "", ""},
+	{"log required, in the control", []edit{rule(model.LogRule{Pattern: "lost", Require: true, Severity: model.Error}), control(hasLost)}, model.Fail, "error log-missing", `nobody logged a line that matches "lost"`},
 
 	// What was not seen.
 	{"no control", []edit{func(o *model.Observation) { o.Control.Processes = nil }}, model.Unknown, "unproven no-control", ""},

@@ -33,9 +33,7 @@ func logged(o model.Observation) []model.Finding {
 			Message: fmt.Sprintf("%s logged what the control has not: %s", loggers(o.Trial.Logs, g), clip(g.Template)),
 			Control: "no such error",
 		}
-		for _, line := range g.First[:min(len(g.First), maxQuotes)] {
-			f.Evidence = append(f.Evidence, model.Evidence{Source: "log", Text: clip(line)})
-		}
+		f.Evidence = quoteLog(g)
 		found = append(found, f)
 	}
 	if more > 0 {
@@ -45,6 +43,17 @@ func logged(o model.Observation) []model.Finding {
 		})
 	}
 	return found
+}
+
+// quoteLog quotes the first message of g.
+func quoteLog(g model.LogGroup) (quotes []model.Evidence) {
+	for _, line := range g.First[:min(len(g.First), maxQuotes)] {
+		quotes = append(quotes, model.Evidence{Source: "log", Text: clip(line)})
+	}
+	if len(quotes) > 0 {
+		quotes[0].At = g.At
+	}
+	return quotes
 }
 
 func isError(g model.LogGroup) bool { return g.Level == model.LogError || g.Level == model.LogFatal }

@@ -18,7 +18,7 @@ import (
 func phantoms(o model.Observation) []model.Finding {
 	var found []model.Finding
 	for _, p := range o.Trial.Processes {
-		if p.Phantom && p.Exit != nil {
+		if p.Phantom && p.Exit != nil && !(p.Exit.Signal == "SIGKILL" && byPilot(o, p.PID, model.InjuryKill)) {
 			found = append(found, lost(o, p))
 		}
 	}

@@ -23,7 +23,10 @@ func probes(o model.Observation) []model.Finding {
 		if f, ok := judgeProbe(want, t, c); ok {
 			found = append(found, f)
 		}
-		if c != nil {
+		if f, ok := interrupted(want, t, c); ok {
+			found = append(found, f)
+		}
+		if c != nil && want.AsksAfter() {
 			found = append(found, judgeOutput(want, t, *c)...)
 		}
 	}
@@ -62,6 +65,12 @@ func judgeProbe(want model.Probe, t model.ProbeResult, c *model.ProbeResult) (mo
 		return f, true
 	}
 	f.Control = fmt.Sprintf("%s before, %s after", outcome(want, c.Before), outcome(want, c.After))
+	if !want.AsksAfter() {
+		f.Rule, f.Severity = "check-assumed", model.Unproven
+		f.Message = fmt.Sprintf("check %q fails before the action: the cluster is not what the action takes for granted", t.Name)
+		f.Evidence = probeEvidence(want, t.Before)
+		return f, !good(want, t.Before)
+	}
 	switch {
 	case good(want, t.After):
 		return passes(f, want, t, *c)
@@ -71,6 +80,9 @@ func judgeProbe(want model.Probe, t model.ProbeResult, c *model.ProbeResult) (mo
 	case good(want, c.After):
 		f.Severity = model.Error
 		f.Message = fmt.Sprintf("check %q fails after the action, and passes where it was not run", t.Name)
+	case !want.AsksBefore():
+		f.Severity = model.Error
+		f.Message = fmt.Sprintf("check %q fails after the action, as it does where it was not run", t.Name)
 	case good(want, t.Before):
 		f.Rule, f.Severity = "check-noise", model.Unproven
 		f.Message = fmt.Sprintf("check %q fails after the action, but came to fail in the control too", t.Name)
@@ -85,6 +97,8 @@ func judgeProbe(want model.Probe, t model.ProbeResult, c *model.ProbeResult) (mo
 // passes judges a check that passes in the trial after the action.
 func passes(f model.Finding, want model.Probe, t, c model.ProbeResult) (model.Finding, bool) {
 	switch {
+	case !want.AsksBefore():
+		return f, false
 	case good(want, c.Before) && !good(want, c.After):
 		f.Rule, f.Severity = "check-noise", model.Unproven
 		f.Message = fmt.Sprintf("check %q passes after the action, but came to fail in the control, where nothing was done", t.Name)
@@ -97,6 +111,25 @@ func passes(f model.Finding, want model.Probe, t, c model.ProbeResult) (model.Fi
 		f.Message = fmt.Sprintf("check %q failed before the action and passes after it", t.Name)
 	default:
 		return f, false
+	}
+	return f, true
+}
+
+// interrupted judges a check that is to pass all the time.
+func interrupted(want model.Probe, t model.ProbeResult, c *model.ProbeResult) (model.Finding, bool) {
+	b := t.Between
+	if b == nil || b.Failed == 0 {
+		return model.Finding{}, false
+	}
+	f := model.Finding{
+		Rule: "check-interrupted", Severity: model.Error,
+		Message: fmt.Sprintf("check %q failed %d of %d times between before and after, from %s to %s", t.Name, b.Failed, b.Asked, seconds(b.At), seconds(b.Until)),
+		Control: "never failed there", Evidence: probeEvidence(want, b.First),
+	}
+	f.Evidence[0].At = b.At
+	if c != nil && c.Between != nil && c.Between.Failed > 0 {
+		f.Severity = model.Warning
+		f.Control = fmt.Sprintf("failed %d of %d times", c.Between.Failed, c.Between.Asked)
 	}
 	return f, true
 }
@@ -114,6 +147,8 @@ func probe(w model.World, name string) *model.ProbeResult {
 // outcome is r in a few words.
 func outcome(want model.Probe, r model.CommandResult) string {
 	switch {
+	case r.Skipped:
+		return "not asked"
 	case good(want, r):
 		return "passes"
 	case r.OK():

@@ -9,8 +9,12 @@ import (
 
 // reason is the one sentence behind v's status.
 func reason(o model.Observation, v model.Verdict) string {
+	with := ""
+	if also := despite(o); also != "" {
+		with = "with " + also + ": "
+	}
 	if v.Status == model.Pass {
-		return passReason(o)
+		return with + passReason(o)
 	}
 	first := v.Findings[0]
 	more := 0
@@ -29,11 +33,19 @@ func reason(o model.Observation, v model.Verdict) string {
 	case more > 1:
 		text += fmt.Sprintf(" (and %d more)", more)
 	}
-	return text
+	return with + text
 }
 
 func passReason(o model.Observation) string {
-	text := "the action ended with exit status 0 and no member was lost"
+	text := "the action ended with exit status 0"
+	if o.Spec.Shell {
+		text = "the shell ended"
+	}
+	if despite(o) == "" {
+		text += " and no member was lost"
+	} else {
+		text += " and no other member was lost"
+	}
 	switch n := len(o.Trial.Probes); n {
 	case 0:
 		return text + "; no check was given"

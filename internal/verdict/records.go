@@ -245,6 +245,13 @@ func (d data) fell(member, name string) bool {
 
 // storeDifferences are the rows of the figures that the worlds have otherwise.
 func storeDifferences(o model.Observation) (rows []model.Difference) {
+	for _, r := range records(o) {
+		rows = append(rows, r.Difference)
+	}
+	return rows
+}
+
+func records(o model.Observation) (rows []Record) {
 	for _, d := range replicated(o.Trial) {
 		for _, f := range d.figures() {
 			row := model.Difference{What: fmt.Sprintf("%s of %s", f.Name, d), Trial: fromTo(f), Control: fmt.Sprint(f.Before)}
@@ -256,7 +263,7 @@ func storeDifferences(o model.Observation) (rows []model.Difference) {
 				}
 			}
 			if row.Trial != row.Control && f.Kind != model.FigureDeleted {
-				rows = append(rows, row)
+				rows = append(rows, Record{row, f.After < f.Before})
 			}
 		}
 	}

@@ -30,9 +30,7 @@ func repeated(o model.Observation) []model.Finding {
 		if there > 0 {
 			f.Control = fmt.Sprintf("%d times", there)
 		}
-		for _, line := range g.First[:min(len(g.First), maxQuotes)] {
-			f.Evidence = append(f.Evidence, model.Evidence{Source: "log", Text: clip(line)})
-		}
+		f.Evidence = quoteLog(g)
 		found = append(found, f)
 	}
 	return found

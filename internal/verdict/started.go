@@ -24,7 +24,7 @@ import (
 func started(o model.Observation) []model.Finding {
 	var found []model.Finding
 	for _, p := range children(o.Trial) {
-		if p.Exit == nil {
+		if p.Exit == nil || p.Exit.Signal == "SIGKILL" && byPilot(o, p.PID, model.InjuryKill) {
 			continue
 		}
 		if f, ok := ended(o, p); ok {

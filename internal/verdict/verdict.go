@@ -6,7 +6,7 @@
 // them all. An error finding makes the verdict fail, an unproven one makes it
 // unknown, and only without either is it pass: what is not proven never passes.
 // Every rule asks the control first: what happened there too was not done by
-// the action.
+// the action. Where there are several controls, noise.go says what counts.
 package verdict
 
 import (
@@ -20,14 +20,18 @@ import (
 // here is the order in the report: what died comes before what followed of it.
 var rules = []func(model.Observation) []model.Finding{
 	endedEarly,  // ended.go
+	steered,     // steered.go
+	injured,     // injured.go
 	phantoms,    // phantom.go
 	started,     // started.go
 	fared,       // vitals.go
 	blocked,     // blocked.go
 	logged,      // logged.go
 	repeated,    // retry.go
+	asked,       // logrules.go
 	action,      // action.go
 	probes,      // probe.go
+	late,        // pending.go
 	recordsLost, // records.go
 	watched,     // watched.go
 	incomplete,  // watched.go
@@ -35,16 +39,14 @@ var rules = []func(model.Observation) []model.Finding{
 
 // Judge concludes o. No slice of the result is nil.
 func Judge(o model.Observation) model.Verdict {
+	found, noise := judge(o)
 	v := model.Verdict{
-		Findings:    []model.Finding{},
-		Effects:     effects(o),
+		Findings:    found,
+		Noise:       noise,
+		Effects:     commonEffects(o),
 		NotCovered:  notCovered(o),
 		Differences: differences(o),
 	}
-	for _, rule := range rules {
-		v.Findings = append(v.Findings, rule(o)...)
-	}
-	unprove(o, v.Findings)
 	slices.SortStableFunc(v.Findings, func(a, b model.Finding) int {
 		return cmp.Compare(rank(a.Severity), rank(b.Severity))
 	})

@@ -43,6 +43,9 @@ func fared(o model.Observation) []model.Finding {
 		if c == nil || c.Exit != nil || c.Vitals == nil {
 			continue
 		}
+		if byPilot(o, t.PID, model.InjuryStop) {
+			continue
+		}
 		for _, rule := range []func(t, c model.Process) *model.Finding{stuck, spinning, swollen} {
 			if f := rule(t, *c); f != nil {
 				f.Member, f.PID = t.Member, t.PID
