@@ -2,7 +2,11 @@
 
 package seal
 
-import "golang.org/x/sys/unix"
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
 
 // Places in struct seccomp_data, include/uapi/linux/seccomp.h.
 const (
@@ -23,10 +27,10 @@ const (
 // x32Bit marks calls of the x32 ABI, which has numbers of its own.
 const x32Bit = 0x40000000
 
-// Program returns the filter: it stops at what Rules say, and at every call of
-// another instruction set than amd64's. All else is let pass, and the kernel
+// Program returns the filter: it stops at what Rules say, and more, and at every
+// call of another instruction set than amd64's. All else is let pass, and the kernel
 // keeps a table of the calls for which that needs no look at the arguments.
-func Program() []unix.SockFilter {
+func Program(more ...Rule) []unix.SockFilter {
 	stop := unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_USER_NOTIF}
 	pass := unix.SockFilter{Code: ret, K: unix.SECCOMP_RET_ALLOW}
 	p := []unix.SockFilter{
@@ -37,7 +41,7 @@ func Program() []unix.SockFilter {
 		{Code: atLeast, K: x32Bit, Jf: 1},
 		stop,
 	}
-	for _, r := range Rules {
+	for _, r := range slices.Concat(Rules, more) {
 		body := append(r.body(stop), pass)
 		p = append(p, unix.SockFilter{Code: equals, K: r.Nr, Jf: uint8(len(body))})
 		p = append(p, body...)

@@ -27,6 +27,10 @@ const (
 	Connect
 	// Signal is for calls that name another process: they are looked at, and made.
 	Signal
+	// Sync is for calls that wait for a disk, which may be made to wait longer.
+	Sync
+	// Write is for calls that may need room on a disk, which may be full.
+	Write
 )
 
 // A Rule stops at one system call.
@@ -43,6 +47,12 @@ type Rule struct {
 	// Address is the argument with a socket address, of Connect, and Target the
 	// one with a process, of Signal.
 	Address, Target int
+	// File is the argument with the descriptor that is written to, of Write,
+	// Length the one that says how much, in bytes or, if Vector, in struct iovec,
+	// which are where the argument before points to; and Offset the one that says
+	// where, 0 where the file's own offset does.
+	File, Length, Offset int
+	Vector               bool
 }
 
 // A Test compares the low half of an argument.
@@ -101,6 +111,28 @@ var Rules = slices.Concat(
 	},
 )
 
+// Syncs are stopped at in processes whose disk may be made slow.
+var Syncs = []Rule{
+	{Name: "fsync", Nr: unix.SYS_FSYNC, Purpose: Sync}, {Name: "fdatasync", Nr: unix.SYS_FDATASYNC, Purpose: Sync},
+	{Name: "sync_file_range", Nr: unix.SYS_SYNC_FILE_RANGE, Purpose: Sync}, {Name: "msync", Nr: unix.SYS_MSYNC, Purpose: Sync},
+	{Name: "sync", Nr: unix.SYS_SYNC, Purpose: Sync}, {Name: "syncfs", Nr: unix.SYS_SYNCFS, Purpose: Sync},
+}
+
+// Writes are stopped at in processes whose disk may be full. What is written
+// through mappings is not among them.
+var Writes = []Rule{
+	{Name: "write", Nr: unix.SYS_WRITE, Purpose: Write, Length: 2},
+	{Name: "pwrite64", Nr: unix.SYS_PWRITE64, Purpose: Write, Length: 2, Offset: 3},
+	{Name: "writev", Nr: unix.SYS_WRITEV, Purpose: Write, Length: 2, Vector: true},
+	{Name: "pwritev", Nr: unix.SYS_PWRITEV, Purpose: Write, Length: 2, Vector: true, Offset: 3},
+	{Name: "pwritev2", Nr: unix.SYS_PWRITEV2, Purpose: Write, Length: 2, Vector: true, Offset: 3},
+	{Name: "fallocate", Nr: unix.SYS_FALLOCATE, Purpose: Write, Length: 3, Offset: 2,
+		Arg: 1, Test: Equals, Values: []uint32{0, unix.FALLOC_FL_KEEP_SIZE}}, // others need no room
+	{Name: "sendfile", Nr: unix.SYS_SENDFILE, Purpose: Write, Length: 3},
+	{Name: "splice", Nr: unix.SYS_SPLICE, Purpose: Write, File: 2, Length: 4},
+	{Name: "copy_file_range", Nr: unix.SYS_COPY_FILE_RANGE, Purpose: Write, File: 2, Length: 4},
+}
+
 func refused(errno unix.Errno, calls map[string]uint32) (rules []Rule) {
 	for name, nr := range calls {
 		rules = append(rules, Rule{Name: name, Nr: nr, Errno: errno})
@@ -111,9 +143,10 @@ func refused(errno unix.Errno, calls map[string]uint32) (rules []Rule) {
 
 // For finds the rule of a system call.
 func For(nr uint32) (Rule, bool) {
-	i := slices.IndexFunc(Rules, func(r Rule) bool { return r.Nr == nr })
-	if i < 0 {
-		return Rule{}, false
+	for _, all := range [][]Rule{Rules, Syncs, Writes} {
+		if i := slices.IndexFunc(all, func(r Rule) bool { return r.Nr == nr }); i >= 0 {
+			return all[i], true
+		}
 	}
-	return Rules[i], true
+	return Rule{}, false
 }

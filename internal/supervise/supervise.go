@@ -40,7 +40,8 @@ type Supervisor struct {
 
 	mu       sync.Mutex // guards what follows
 	attempts []*attempt
-	lost     int // attempts that were not kept
+	lost     int             // attempts that were not kept
+	disks    map[string]disk // of members that were made to fail
 }
 
 type attempt struct {
@@ -73,6 +74,8 @@ func (s *Supervisor) Add(listener sys.FD, member string) {
 }
 
 func (s *Supervisor) serve(listener sys.FD, member string) {
+	var late sync.WaitGroup // answers that use the listener
+	defer late.Wait()
 	fds := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}, {Fd: int32(s.stopR), Events: unix.POLLIN}}
 	for {
 		if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
@@ -91,18 +94,40 @@ func (s *Supervisor) serve(listener sys.FD, member string) {
 		if err != nil {
 			return
 		}
-		errno := s.judge(listener, n, member)
+		rule := ruleOf(n)
+		var errno unix.Errno
+		switch rule.Purpose {
+		case seal.Sync:
+			if by := s.disk(member).delay; by > 0 {
+				late.Go(func() {
+					time.Sleep(by)
+					_ = sys.AnswerNotification(listener, n.ID, 0)
+				})
+				continue
+			}
+		case seal.Write:
+			if full := s.disk(member).full; len(full) > 0 && noRoom(n, rule, full) {
+				errno = unix.ENOSPC
+			}
+		default:
+			errno = s.judge(listener, n, rule, member)
+		}
 		_ = sys.AnswerNotification(listener, n.ID, errno)
 	}
 }
 
-// judge records a call if it would leave the world, and says how it is to fail.
-// 0 lets it be made.
-func (s *Supervisor) judge(listener sys.FD, n sys.Notification, member string) unix.Errno {
+// ruleOf finds out why a call was stopped at.
+func ruleOf(n sys.Notification) seal.Rule {
 	rule, known := seal.For(uint32(n.Nr))
 	if !known || n.Arch != unix.AUDIT_ARCH_X86_64 {
-		rule = seal.Rule{Name: fmt.Sprintf("call %d of another instruction set", n.Nr), Errno: unix.ENOSYS}
+		return seal.Rule{Name: fmt.Sprintf("call %d of another instruction set", n.Nr), Errno: unix.ENOSYS}
 	}
+	return rule
+}
+
+// judge records a call if it would leave the world, and says how it is to fail.
+// 0 lets it be made.
+func (s *Supervisor) judge(listener sys.FD, n sys.Notification, rule seal.Rule, member string) unix.Errno {
 	a := model.Attempt{Op: rule.Name, Member: member}
 	switch rule.Purpose {
 	case seal.Refuse:
