@@ -5,6 +5,8 @@
 //
 //	runs/20260504T103000.123Z-k3f9x2/state.json    how far the run is
 //	runs/20260504T103000.123Z-k3f9x2/report.json   its report, once it has one
+//	runs/20260504T103000.123Z-k3f9x2/fingerprint.json  what it depends on, for pilot apply
+//	runs/20260504T103000.123Z-k3f9x2/applied.json  when its action was done for real
 //	runs/20260504T103000.123Z-k3f9x2/trial.events.jsonl.gz  what happened in a world, if it was recorded
 //	runs/20260504T103000.123Z-k3f9x2/work          what the run needs while it lives
 //	latest -> runs/20260504T103000.123Z-k3f9x2     the newest run with a report

@@ -52,8 +52,8 @@ func (s *Store) relink() {
 	_ = os.Remove(filepath.Join(s.dir, latestLink))
 }
 
-// prune erases all but the newest keep runs that ended. A run that is abandoned
-// or left something in its work directory stays for gc.
+// prune erases all but the newest keep runs that ended; those of a series count as
+// one. A run that is abandoned or left something in its work directory stays for gc.
 func (s *Store) prune(keep int) error {
 	entries, err := s.List()
 	if err != nil {
@@ -61,11 +61,18 @@ func (s *Store) prune(keep int) error {
 	}
 	var errs []error
 	ended := 0
+	series := map[string]bool{}
 	for _, e := range entries {
 		if !e.ended() {
 			continue
 		}
-		if ended++; ended <= keep || e.Leftovers() {
+		if e.Part == nil || !series[e.Part.Series] {
+			ended++
+		}
+		if e.Part != nil {
+			series[e.Part.Series] = true
+		}
+		if ended <= keep || e.Leftovers() {
 			continue
 		}
 		errs = append(errs, s.remove(e))

@@ -29,7 +29,12 @@ func (s *Store) Begin(spec model.Spec) (*Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin run: %w", err)
 	}
-	now := time.Now().UTC()
+	return s.begin(spec, start, time.Now())
+}
+
+// begin records a run that began at a time. start is this process's.
+func (s *Store) begin(spec model.Spec, start uint64, at time.Time) (*Run, error) {
+	now := at.UTC()
 	r := &Run{store: s, state: State{Version: model.Version, ID: newID(), PID: os.Getpid(), Start: start,
 		Phase: Begun, Started: now, Changed: now, Action: spec.Action, Members: names(spec.Members)}}
 	r.dir = filepath.Join(s.runs(), dirName(now, r.state.ID))
@@ -47,6 +52,15 @@ func (s *Store) Begin(spec model.Spec) (*Run, error) {
 	return r, nil
 }
 
+// Next records another run of the same series, which has come to its end: its
+// report is the i-th, counted from 0.
+func (r *Run) Next(report *model.Report, i int) (*Run, error) {
+	// Directories are listed by their times, and trials that were tried together
+	// have the same.
+	at := report.Started.Add(time.Duration(i) * time.Millisecond)
+	return r.store.begin(report.Spec, r.state.Start, at)
+}
+
 // newID is a name that is short to type and not in use: 30 random bits.
 func newID() string { return strings.ToLower(rand.Text()[:6]) }
 
@@ -61,6 +75,9 @@ func names(members []model.Member) []string {
 // ID is the run's name.
 func (r *Run) ID() string { return r.state.ID }
 
+// Dir is the run's directory.
+func (r *Run) Dir() string { return r.dir }
+
 // Work is the run's work directory. The engine empties it at the end.
 func (r *Run) Work() string { return r.state.Work }
 
@@ -72,6 +89,25 @@ func (r *Run) SetPhase(phase string) error {
 // Finish stores report under the run's id, its events beside it, makes it the latest, and erases runs
 // that are too old to keep.
 func (r *Run) Finish(report *model.Report) error {
+	if err := r.Save(report); err != nil {
+		return err
+	}
+	err := r.change(func(s *State) {
+		s.Phase, s.Verdict, s.Part = Finished, report.Verdict.Status, report.Part
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.Latest(); err != nil {
+		return err
+	}
+	r.clearWork()
+	return r.store.prune(Keep)
+}
+
+// Save stores report as [Run.Finish] does, of a run that goes on. Events that were
+// saved before stay when it has none.
+func (r *Run) Save(report *model.Report) error {
 	report.ID = r.ID()
 	if err := saveEvents(r.dir, report); err != nil {
 		return err
@@ -81,15 +117,15 @@ func (r *Run) Finish(report *model.Report) error {
 	if err := write(filepath.Join(r.dir, reportFile), stored); err != nil {
 		return fmt.Errorf("store report: %w", err)
 	}
-	err := r.change(func(s *State) { s.Phase, s.Verdict = Finished, report.Verdict.Status })
-	if err != nil {
-		return err
-	}
+	return nil
+}
+
+// Latest makes the run, which has a report, the latest.
+func (r *Run) Latest() error {
 	if err := r.store.link(r.dir); err != nil {
 		return fmt.Errorf("mark run %s as latest: %w", r.ID(), err)
 	}
-	r.clearWork()
-	return r.store.prune(Keep)
+	return nil
 }
 
 // Fail records that pilot itself failed, for the reason cause.

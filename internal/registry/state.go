@@ -36,6 +36,8 @@ type State struct {
 	// Verdict is set when the run is finished, Error when it failed.
 	Verdict model.Status `json:"verdict,omitempty"`
 	Error   string       `json:"error,omitempty"`
+	// Part is set for a finished run of a series.
+	Part *model.Part `json:"part,omitempty"`
 }
 
 // ended reports whether the run came to its own end.
