@@ -357,8 +357,10 @@ func (t *taking) freeze(ctx context.Context) error {
 	var writable []string
 	for _, p := range t.snap.Processes {
 		for _, v := range p.Maps {
-			if v.Shared && v.Inode != 0 && v.Has("mw") && !v.Deleted {
-				writable = append(writable, v.Path)
+			if v.Shared && v.Inode != 0 && v.Has("mw") {
+				// The path is the survey's. What was renamed since, or has another
+				// name left, is found by the second.
+				writable = append(writable, v.Path, fmt.Sprintf("/proc/%d/map_files/%x-%x", p.Member.PID, v.Start, v.End))
 			}
 		}
 	}

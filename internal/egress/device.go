@@ -112,3 +112,6 @@ func (g *Gateway) findAddresses() (map[int]netip.Addr, error) {
 
 // isLocal reports whether addr is one of the world's.
 func (g *Gateway) isLocal(addr netip.Addr) bool { return addr.IsLoopback() || g.local[addr] }
+
+// IsGateway reports whether an address is that of the gateway in a world.
+func IsGateway(a netip.Addr) bool { return a == router4 || a == router6 }

@@ -205,7 +205,7 @@ func (st *streamState) dial(from, to netip.AddrPort) (sys.FD, error) {
 		return -1, err
 	}
 	if from.IsValid() {
-		err = bindTo(fd, st.domain, from)
+		err = bindForced(fd, st.domain, from)
 	}
 	if err == nil {
 		err = unix.Connect(int(fd), sockaddr(st.domain, to))
@@ -215,6 +215,19 @@ func (st *streamState) dial(from, to netip.AddrPort) (sys.FD, error) {
 		return -1, fmt.Errorf("connect to %v: %w", to, err)
 	}
 	return fd, nil
+}
+
+// bindForced binds to a port that another connection may have, too: connect(2)
+// gives a local port to several, to different peers, but bind(2) does so only while
+// all of them have SO_REUSEADDR. Without the right to it that is tried. A socket in
+// repair mode is not asked (SK_FORCE_REUSE, inet_csk_get_port).
+func bindForced(fd sys.FD, domain int, at netip.AddrPort) error {
+	repaired := unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_REPAIR, 1) == nil
+	err := bindTo(fd, domain, at)
+	if repaired && err == nil {
+		err = os.NewSyscallError("setsockopt tcp_repair", unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_REPAIR, 0))
+	}
+	return err
 }
 
 // acceptTimeout is generous: over the loopback device a connection is ready at once.

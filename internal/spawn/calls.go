@@ -52,6 +52,22 @@ func (w *World) superviseCalls(addresses []string) (err error) {
 	return nil
 }
 
+// Delay makes the disks of a member slower by so much, from now on: what waits
+// for them waits so much longer. Its phantoms must stop at [seal.Syncs].
+func (w *World) Delay(member string, by time.Duration) { w.calls.Delay(member, by) }
+
+// Fill makes the disks full that have the data of a member, or makes room there.
+// Its phantoms must stop at [seal.Writes].
+func (w *World) Fill(member string, full bool) {
+	var data []string
+	for _, m := range w.members {
+		if m.Name == member && full {
+			data = m.Data
+		}
+	}
+	w.calls.Fill(member, data)
+}
+
 // origin returns the process that has a number where the members are, 0 for none.
 func (w *World) origin(number int) int {
 	if w.container == nil {
@@ -73,7 +89,7 @@ func (w *World) origin(number int) int {
 // filterCalls puts the filter on a phantom that has one thread yet. The threads
 // that are made later have it too.
 func (w *World) filterCalls(ph *phantom) error {
-	listener, err := installFilter(ph.lead, ph.pidfd)
+	listener, err := installFilter(ph.lead, ph.pidfd, seal.Program(w.stops[ph.process.Member.Name]...))
 	if err != nil {
 		return err
 	}
@@ -82,9 +98,8 @@ func (w *World) filterCalls(ph *phantom) error {
 }
 
 // installFilter has a puppet put the filter on itself, and returns the listener.
-func installFilter(p *tracee.Puppet, pidfd sys.FD) (listener sys.FD, err error) {
+func installFilter(p *tracee.Puppet, pidfd sys.FD, program []unix.SockFilter) (listener sys.FD, err error) {
 	at, _ := p.Data()
-	program := seal.Program()
 	var buf bytes.Buffer
 	// struct sock_fprog, then the instructions.
 	header := binary.LittleEndian.AppendUint64(nil, uint64(len(program)))

@@ -114,24 +114,6 @@ func (ph *phantom) forkContained(w *World) (err error) {
 	return ph.forkLead()
 }
 
-// Bury collects the phantom of a container that has ended, when its exit status was
-// read. Number 1 ends only when all others were collected, by the stems, which
-// do so by themselves no more than they do anything.
-func (w *World) Bury(phantom Phantom) {
-	if w.container == nil {
-		return
-	}
-	_ = w.tracer.Do(func() error {
-		for _, ph := range w.phantoms {
-			if ph.pidfd == phantom.PIDFD && !ph.buried.Load() {
-				_ = ph.stem.ReapChild(ph.lead.PID)
-				ph.buried.Store(true)
-			}
-		}
-		return nil
-	})
-}
-
 // enter moves a puppet without descriptors into namespaces of process pid, by
 // their descriptors. By that of the process it would need the right to look at
 // it, which nobody in the container shall have.

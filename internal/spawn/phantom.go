@@ -213,6 +213,22 @@ func (ph *phantom) ended() bool {
 	return err != nil || stat.State == 'Z' || stat.State == 'X'
 }
 
+// Bury collects a phantom that has ended, once its exit status was read. Its
+// parent in the world does nothing by itself: without this the phantom stays a
+// zombie, scripts that wait with kill(pid, 0) never see its end, and number 1 of
+// a container waits for it.
+func (w *World) Bury(phantom Phantom) {
+	_ = w.tracer.Do(func() error {
+		for _, ph := range w.phantoms {
+			if ph.pidfd == phantom.PIDFD && !ph.buried.Load() {
+				_ = ph.stem.ReapChild(ph.lead.PID)
+				ph.buried.Store(true)
+			}
+		}
+		return nil
+	})
+}
+
 // kill ends what is left of the phantom, the child before its parent.
 func (ph *phantom) kill() error {
 	var errs []error

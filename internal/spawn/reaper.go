@@ -9,6 +9,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/procfs"
+	"github.com/pilotexec/pilot/internal/seal"
 	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/tracee"
 	"golang.org/x/sys/unix"
@@ -55,7 +56,7 @@ func (ph *phantom) makeReaper() (err error) {
 		return err
 	}
 	defer pidfd.Close()
-	listener, err := installFilter(p, pidfd)
+	listener, err := installFilter(p, pidfd, seal.Program())
 	if err != nil {
 		return err
 	}

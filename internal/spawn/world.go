@@ -26,6 +26,7 @@ import (
 	"github.com/pilotexec/pilot/internal/kobj"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/osthread"
+	"github.com/pilotexec/pilot/internal/seal"
 	"github.com/pilotexec/pilot/internal/supervise"
 	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/worldinit"
@@ -46,6 +47,9 @@ type Config struct {
 	ScratchSize int64
 	// Confinement bounds what the world's processes take of the host, or is nil.
 	Confinement Confinement
+	// Stops are calls that the phantoms of a member are stopped at beside those of
+	// all, so that their disks can be made to fail: see [World.Delay], [World.Fill].
+	Stops map[string][]seal.Rule
 }
 
 // A Confinement bounds processes. It is called before a process has children,
@@ -72,6 +76,7 @@ type World struct {
 
 	closing  atomic.Bool
 	confine  Confinement
+	stops    map[string][]seal.Rule // see Config
 	snap     *capture.Snapshot
 	tracer   *osthread.Thread // the snapshot's
 	inside   *osthread.Thread // in the world's mount and network namespaces
@@ -101,7 +106,7 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 	began := time.Now()
 	w = &World{
 		Name: cfg.Name, Dir: cfg.Dir, snap: snap, tracer: tracer,
-		members: cfg.Members, outputs: map[int]*os.File{}, confine: cfg.Confinement,
+		members: cfg.Members, outputs: map[int]*os.File{}, confine: cfg.Confinement, stops: cfg.Stops,
 	}
 	defer func() {
 		if err != nil {

@@ -55,6 +55,9 @@ const (
 	maxFiles  = 250
 )
 
+// ignored are signals that the init does not die of.
+var ignored = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
+
 type server struct {
 	conn   *net.UnixConn
 	layers []layer // until the world is built
@@ -93,7 +96,7 @@ func serve() error {
 	go s.receive(packets)
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, syscall.SIGCHLD)
-	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	signal.Ignore(ignored...)
 	for {
 		select {
 		case p, ok := <-packets:

@@ -188,6 +188,9 @@ func (c Config) buildDev(nodes []*os.File) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
+	if err := os.WriteFile(stage+markerPath, []byte(c.Label+"\n"), 0o444); err != nil {
+		return err
+	}
 	for _, dir := range []string{"pts", "shm", "mqueue"} {
 		if err := os.Mkdir(filepath.Join(dev, dir), 0o755); err != nil {
 			return err

@@ -27,7 +27,7 @@ func requests() []request {
 		{Layers: []string{"/", "/home"}},
 		{Filter: true},
 		{Clock: &clock{-time.Second, time.Hour}},
-		{Start: &start{1, []string{"sh", "-c", "true"}, []string{"A=b"}, "/"}},
+		{Start: &start{1, []string{"sh", "-c", "true"}, []string{"A=b"}, "/", true}},
 		{Kill: 4711},
 	}
 }

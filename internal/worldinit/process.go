@@ -297,10 +297,21 @@ func (p *Process) SetClock(monotonic, boottime time.Duration) error {
 // Command starts args in the world. Its stdout and stderr go to output. Events
 // tell what becomes of it, under the returned id.
 func (p *Process) Command(args, env []string, dir string, output *os.File) (id int, err error) {
+	return p.begin(start{Args: args, Env: env, Dir: dir}, output)
+}
+
+// Shell is Command for one with a terminal, which must be the world's: whoever
+// has it can be typed to, and can do with it what its master's owner must bear.
+func (p *Process) Shell(args, env []string, dir string, terminal *os.File) (id int, err error) {
+	return p.begin(start{Args: args, Env: env, Dir: dir, Terminal: true}, terminal)
+}
+
+func (p *Process) begin(s start, output *os.File) (id int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.nextID++
-	return p.nextID, p.send(request{Start: &start{p.nextID, args, env, dir}}, []*os.File{output})
+	s.ID = p.nextID
+	return s.ID, p.send(request{Start: &s}, []*os.File{output})
 }
 
 // KillPID kills a process by its number in the world.

@@ -71,6 +71,9 @@ type start struct {
 	Args []string
 	Env  []string
 	Dir  string
+	// Terminal says that the descriptor is a terminal of the world, which is to be
+	// the command's stdin and its controlling one, too.
+	Terminal bool
 }
 
 // An Event goes from the world's init to the agent, one per packet.

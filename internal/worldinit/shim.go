@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"syscall"
 
 	"github.com/pilotexec/pilot/internal/sys"
@@ -57,5 +58,14 @@ func runShim() error {
 	if err := sys.KeepFromChildren(); err != nil {
 		return err
 	}
+	heedSignals()
 	return syscall.Exec(path, order.Args, order.Env)
+}
+
+// heedSignals has the command act on signals as a program does that was started
+// by a user. What the init ignores would stay ignored over exec, in all that the
+// command starts; what is caught becomes the default: execve(2), "signal
+// dispositions".
+func heedSignals() {
+	signal.Notify(make(chan os.Signal, 1), ignored...)
 }

@@ -77,12 +77,16 @@ func (s *server) start(c start, files []*os.File) (int, error) {
 	}
 	defer gateW.Close()
 	defer gateR.Close()
+	input := os.Stdin
+	if c.Terminal {
+		input = files[0]
+	}
 	// It is the child who follows this path, in the world's /proc.
 	p, err := os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", s.self.Fd()), []string{ExecName}, &os.ProcAttr{
 		Env:   []string{},
 		Dir:   "/",
-		Files: []*os.File{os.Stdin, files[0], files[0], gateR},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
+		Files: []*os.File{input, files[0], files[0], gateR},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Setctty: c.Terminal}, // of descriptor 0
 	})
 	if err != nil {
 		return 0, err
