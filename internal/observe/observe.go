@@ -43,6 +43,8 @@ type Watch struct {
 	gaps      []string
 	begun     map[int]effort // by the pid of a phantom: see BeginVitals
 
+	growth growth // of logs
+
 	wg sync.WaitGroup
 }
 
@@ -60,6 +62,7 @@ func New(w *spawn.World) *Watch {
 	o := &Watch{
 		world: w, byPID: map[int]*model.Process{},
 		commands: map[int]*command{}, byRoot: map[int]*command{},
+		growth: growth{marks: map[string][]mark{}},
 	}
 	for _, ph := range w.Phantoms() {
 		p := &model.Process{PID: ph.Member.PID, Number: ph.Number, Member: ph.Member.Name, Phantom: true, Args: ph.Member.Args}
@@ -68,11 +71,12 @@ func New(w *spawn.World) *Watch {
 	}
 	events := w.Init().Events // now: a world may be closed before the goroutine runs
 	o.wg.Go(func() { o.follow(events) })
+	o.wg.Go(o.times)
 	return o
 }
 
 // watchPhantom waits for a phantom's end. Its parent is stopped, so that it
-// stays a zombie, whose status can be read.
+// stays a zombie until its status was read.
 func (o *Watch) watchPhantom(p *model.Process, ph spawn.Phantom) {
 	ended, err := sys.PidfdWait(ph.PIDFD, -1)
 	if err != nil || !ended || o.world.Closing() {
