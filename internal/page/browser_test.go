@@ -51,6 +51,7 @@ func TestBrowser(t *testing.T) {
 	t.Run("policy", func(t *testing.T) { c.policed(t, story) })
 	t.Run("keyboard", func(t *testing.T) { c.keyed(t, story) })
 	t.Run("search", func(t *testing.T) { c.searched(t, story) })
+	t.Run("causes", func(t *testing.T) { c.caused(t, story) })
 	t.Run("phone", func(t *testing.T) { c.onPhone(t, story) })
 	t.Run("paper", func(t *testing.T) { c.printed(t, story) })
 	t.Run("big", func(t *testing.T) { c.filtered(t, render(t, Page{Report: big(10_000)})) })
@@ -217,6 +218,41 @@ func (c *chromium) searched(t *testing.T, html string) {
 	tb.eval(`document.querySelector('#events details').open`, &unfolded)
 	if unfolded {
 		t.Error("what was folded stays unfolded")
+	}
+	tb.quiet()
+}
+
+// caused looks at the tree of who caused what: its buttons, and the keyboard.
+func (c *chromium) caused(t *testing.T, html string) {
+	tb := c.open(t, html)
+	lines := func() (out []string) {
+		tb.eval(`[...document.querySelectorAll('#causes li[data-row]')].filter(r => r.checkVisibility()).map(r => r.firstElementChild.textContent.slice(0, 80))`, &out)
+		return out
+	}
+	press := func(word string) (pressed string) {
+		tb.eval(fmt.Sprintf(`(() => {
+			const b = [...document.querySelectorAll('#causes button')].find(b => b.dataset.find === %q);
+			b.click();
+			return b.ariaPressed;
+		})()`, word), &pressed)
+		return pressed
+	}
+	all := len(lines())
+	if pressed := press("failed"); pressed != "true" || len(lines()) == 0 || len(lines()) >= all {
+		t.Errorf("what failed: pressed %s, %d lines of %d", pressed, len(lines()), all)
+	}
+	var stray []string // lines that neither failed nor lead to one that did
+	tb.eval(`[...document.querySelectorAll('#causes li[data-row]')].filter(r => r.checkVisibility() && !r.matches('.failed') && !r.querySelector('.failed')).map(r => r.textContent.slice(0, 80))`, &stray)
+	if len(stray) > 0 {
+		t.Errorf("shown as failed: %q", stray)
+	}
+	if pressed := press("failed"); pressed != "false" || len(lines()) != all {
+		t.Errorf("all: pressed %s, %d lines of %d", pressed, len(lines()), all)
+	}
+	tb.eval(`document.querySelector('#causes .tree summary').focus()`, nil)
+	tb.press("Enter", 13, "\r")
+	if n := len(lines()); n != 1 {
+		t.Errorf("folded by Enter: %d lines", n)
 	}
 	tb.quiet()
 }

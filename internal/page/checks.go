@@ -1,6 +1,7 @@
 package page
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/pilotexec/pilot/internal/mask"
@@ -19,11 +20,21 @@ func checks(r *model.Report) (out []checkPair) {
 	return out
 }
 
+// whens say when a check is asked, where that is not before and after the action.
+var whens = map[string]string{
+	model.WhenBefore: "It is asked before the action only: it says what that takes for granted.",
+	model.WhenAfter:  "It is asked after the action only.",
+	model.WhenAlways: "It is asked in between, too, and must pass all the time.",
+}
+
 // wants says what the output of a check must be, beside its exit status.
 func wants(s model.Spec, name string) (out []string) {
 	for _, p := range s.Probes {
 		if p.Name != name {
 			continue
+		}
+		if when, ok := whens[p.When]; ok {
+			out = append(out, when)
 		}
 		if p.Expect != "" {
 			out = append(out, "Its output must match "+p.Expect)
@@ -40,11 +51,33 @@ func wants(s model.Spec, name string) (out []string) {
 
 func results(s model.Spec, w model.World, name string) []checkResult {
 	for _, p := range w.Probes {
-		if p.Name == name {
-			return []checkResult{result(s, name, "before", p.Before), result(s, name, "after", p.After)}
+		if p.Name != name {
+			continue
 		}
+		var list []checkResult
+		if !p.Before.Skipped {
+			list = append(list, result(s, name, "before", p.Before))
+		}
+		if p.Between != nil {
+			list = append(list, between(s, name, *p.Between))
+		}
+		if !p.After.Skipped {
+			list = append(list, result(s, name, "after", p.After))
+		}
+		return list
 	}
 	return nil
+}
+
+// between is how a check fared that was asked all the time, with the first that failed.
+func between(s model.Spec, name string, b model.Between) checkResult {
+	if b.Failed == 0 {
+		return checkResult{When: "in between", Outcome: "passes " + count(b.Asked, "time"), Class: "made"}
+	}
+	c := result(s, name, "in between", b.First)
+	c.Outcome = fmt.Sprintf("failed %d of %s, from %s to %s; the first: %s", b.Failed, count(b.Asked, "time"), at(b.At), at(b.Until), c.Outcome)
+	c.Class = "failed"
+	return c
 }
 
 func result(s model.Spec, name, when string, r model.CommandResult) checkResult {

@@ -137,6 +137,28 @@ func logRows(r *model.Report) []logRow {
 	return append(append(append(rows[0], rows[1]...), rows[2]...), rows[3]...)
 }
 
+// A ruleRow is what one world has of a rule about logs.
+type ruleRow struct {
+	Rule  model.LogRule
+	World string
+	Match model.LogMatch
+}
+
+func ruleRows(r *model.Report) (rows []ruleRow) {
+	for _, rule := range r.Spec.LogRules {
+		for _, w := range []model.World{r.Trial, r.Control} {
+			row := ruleRow{Rule: rule, World: w.Name}
+			for _, m := range w.LogMatches {
+				if m.Pattern == rule.Pattern {
+					row.Match = m
+				}
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
 // findingOf finds the finding that quotes the first line of g.
 func findingOf(list []model.Finding, g model.LogGroup) int {
 	if len(g.First) == 0 {

@@ -162,11 +162,14 @@ func TestEveryFieldIsShown(t *testing.T) {
 		}
 	}
 	number(reflect.ValueOf(r).Elem(), "")
+	for _, w := range []*model.World{&r.Trial, &r.Control} { // they are shown beside their rule
+		w.LogMatches[0].Pattern = r.Spec.LogRules[0].Pattern
+	}
 	page := render(t, Page{Report: r})
 	// They are told otherwise: by words, by the trial's twin, or by what
 	// prevails, as an error does over an exit.
 	silent := []string{".Spec.Env", ".Trial.Name", ".Control.Name", ".Verdict.Status", ".Spec.Probes", ".Exit.Signal", ".Control.Logs", ".Control.Probes", ".Probes.Name", ".Probes.Command",
-		".Control.Files", ".Trial.Probes", ".Sign", ".Control.Action", ".Events.PID", ".Action.Output", ".Cause", ".Events.Member"}
+		".Control.Files", ".Trial.Probes", ".Sign", ".Control.Action", ".Events.PID", ".Action.Output", ".Cause", ".Events.Member", ".LogMatches.Pattern"}
 	for mark, path := range marks {
 		if strings.Contains(page, mark) {
 			continue

@@ -28,6 +28,7 @@
     for (const {fold, open} of foldsOf(list)) {
       fold.open = wanted === '' ? open : fold.querySelector('[data-row]:not([hidden])') !== null;
     }
+    for (const button of list.section.querySelectorAll('button[data-find]')) button.ariaPressed = String(button.dataset.find.toLowerCase() === wanted);
     list.found.textContent = wanted === '' ? '' : `${matches} of ${rows.length}`;
     return matches;
   }
@@ -49,6 +50,17 @@
   const rows = () => total < 0 ? total = document.querySelectorAll('[data-row]').length : total;
 
   for (const list of lists) soon(list.input, text => search(list, text));
+
+  // Buttons put a word into the search of their list, and take it out again.
+  for (const list of lists) {
+    for (const button of list.section.querySelectorAll('button[data-find]')) {
+      button.closest('.only').hidden = false;
+      button.addEventListener('click', () => {
+        list.input.value = list.wanted === button.dataset.find.toLowerCase() ? '' : button.dataset.find;
+        search(list, list.input.value);
+      });
+    }
+  }
 
   const all = document.getElementById('find-all');
   soon(all, text => {

@@ -30,10 +30,12 @@ type view struct {
 	Severities          []tally
 	Effects             []effectGroup
 	Timeline            timeline
+	Causes              *causes
 	Differences         []difference
 	Checks              []checkPair
 	Quoted              []quoted
 	Logs                []logRow
+	LogRules            []ruleRow
 	Attempts            []attemptRow
 	Processes           []processes
 	Files               []fileRow
@@ -136,10 +138,12 @@ func (p Page) view() view {
 		Findings: findings(r.Verdict.Findings), Severities: severities(r.Verdict.Findings),
 		Effects:     effects(r.Verdict.Effects),
 		Timeline:    newTimeline(r),
+		Causes:      newCauses(r),
 		Differences: differences(r.Verdict.Differences),
 		Checks:      checks(r),
 		Quoted:      outputs(r),
 		Logs:        logRows(r),
+		LogRules:    ruleRows(r),
 		Attempts:    attempts(r),
 		Processes: []processes{
 			{World: "trial", Rows: r.Trial.Processes, Open: len(r.Trial.Processes) <= foldAbove},
@@ -176,12 +180,17 @@ func parts(v view) []part {
 		{"findings", "Findings", n(len(v.Findings))},
 		{"effects", "Effects", n(effects)},
 		{"timeline", "Timeline", ""},
+	}
+	if v.Causes != nil {
+		list = append(list, part{"causes", "Who caused what", ""})
+	}
+	list = append(list, []part{
 		{"differences", "Trial and control", ""},
 		{"logs", "Logs", n(len(v.Logs))},
 		{"attempts", "Attempts to leave", n(len(v.Attempts))},
 		{"processes", "Processes", n(len(v.R.Trial.Processes))},
 		{"files", "Files", n(len(v.Files))},
-	}
+	}...)
 	if len(v.Stores) > 0 {
 		list = append(list, part{"stores", "Data", n(len(v.Stores))})
 	}

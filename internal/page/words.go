@@ -111,6 +111,11 @@ func lines(list []string) string { return strings.Join(list, "\n") }
 // worldFacts says how a world came to be, and what it took.
 func worldFacts(w model.World) string {
 	text := fmt.Sprintf("spawned in %s, watched for %s", ms(w.Spawn), span(w.Lifetime))
+	if r := w.Recovery; r != nil && r.Healthy {
+		text += ", its checks passed " + span(r.After) + " after the action"
+	} else if r != nil {
+		text += ", its checks did not pass within " + span(r.After) + " after the action"
+	}
 	if w.Use.Memory > 0 {
 		text += ", took " + size(w.Use.Memory) + " of memory"
 	}
@@ -122,6 +127,12 @@ func worldFacts(w model.World) string {
 	}
 	if w.Ended != "" {
 		text += ", ended early: " + w.Ended
+	}
+	if w.Steered.Stopped != "" {
+		text += ", stopped by the user in: " + w.Steered.Stopped
+	}
+	if more := w.Steered.Timeout + w.Steered.Settle; more > 0 {
+		text += ", extended by " + span(more)
 	}
 	return text
 }

@@ -23,6 +23,7 @@ func Text(w io.Writer, r *model.Report, color bool) error {
 	p := &printer{w: w, color: color}
 	p.headline(r.Verdict)
 	p.findings(r.Verdict.Findings)
+	p.noise(r.Verdict.Noise)
 	p.effects(r.Verdict.Effects)
 	p.gaps(r.Verdict.NotCovered)
 	p.differences(r.Verdict.Differences)
@@ -79,17 +80,38 @@ func (p *printer) findings(list []model.Finding) {
 		return
 	}
 	p.section("findings")
+	p.found(list)
+}
+
+// noise are findings for which the action is not blamed.
+func (p *printer) noise(list []model.Finding) {
+	if len(list) == 0 {
+		return
+	}
+	p.section("noise, which does not hold against every control")
+	p.found(list)
+}
+
+func (p *printer) found(list []model.Finding) {
 	for _, f := range list[:min(len(list), maxRows)] {
 		mark := marks[f.Severity]
 		p.printf("  %s %s  %s%s  [%s]\n", p.paint(mark.style, mark.sign), p.paint(mark.style, fmt.Sprintf("%-8s", f.Severity)), clean(f.Message), who(f), f.Rule)
 		for _, e := range f.Evidence {
-			p.printf("              %s: %s\n", e.Source, clean(e.Text))
+			p.quote(e)
 		}
 		if f.Control != "" {
 			p.printf("              control: %s\n", clean(f.Control))
 		}
 	}
 	p.more(len(list), "findings")
+}
+
+func (p *printer) quote(e model.Evidence) {
+	if e.At > 0 {
+		p.printf("              %s at %s: %s\n", e.Source, span(e.At), clean(e.Text))
+		return
+	}
+	p.printf("              %s: %s\n", e.Source, clean(e.Text))
 }
 
 // who names the process of f as far as the message does not.
@@ -185,6 +207,13 @@ func (p *printer) run(r *model.Report) {
 	for _, probe := range r.Spec.Probes {
 		rows = append(rows, []string{"check", clean(probe.Name)})
 	}
+	for _, l := range r.Spec.LogRules {
+		what := "forbids "
+		if l.Require {
+			what = "requires "
+		}
+		rows = append(rows, []string{"log", what + clean(l.Pattern)})
+	}
 	for _, e := range r.Spec.Egress {
 		rows = append(rows, []string{"egress", clean(e.Peer) + ", " + clean(e.Policy)})
 	}
@@ -192,6 +221,9 @@ func (p *printer) run(r *model.Report) {
 		[]string{"trial", lifetime(r.Trial)},
 		[]string{"control", lifetime(r.Control)},
 	)
+	if r.Part != nil {
+		rows = append(rows, []string{"series", partText(*r.Part)})
+	}
 	if r.Confinement != "" {
 		rows = append(rows, []string{"limits", clean(r.Confinement) + each(r.Spec.Limits)})
 	}
@@ -218,8 +250,25 @@ func actionEnd(a *model.CommandResult) string {
 	}
 }
 
+// partText says which of several runs of a snapshot it is.
+func partText(p model.Part) string {
+	text := fmt.Sprintf("%d of %d runs of the snapshot of %s", p.Number, p.Of, clean(p.Series))
+	if p.Compared {
+		text += ", beside the others"
+	}
+	if p.Jitter > 0 {
+		text += ", the action was held back for " + ms(p.Jitter)
+	}
+	return text
+}
+
 func lifetime(w model.World) string {
 	text := fmt.Sprintf("spawned in %s, watched for %s", ms(w.Spawn), span(w.Lifetime))
+	if r := w.Recovery; r != nil && r.Healthy {
+		text += fmt.Sprintf(", its checks passed %s after the action", span(r.After))
+	} else if r != nil {
+		text += fmt.Sprintf(", its checks did not pass within %s after the action", span(r.After))
+	}
 	if w.Use.Memory > 0 {
 		text += ", took " + mebibytes(w.Use.Memory) + " of memory"
 	}

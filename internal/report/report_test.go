@@ -50,17 +50,18 @@ func failing() *model.Report {
 			Action: []string{"./recover.sh", "etcd3"}, Dir: "/root",
 			Probes:   []model.Probe{{Name: "health", Command: []string{"sh", "-c", "etcdctl endpoint health"}, Timeout: 10 * time.Second}},
 			Egress:   []model.EgressRule{{Peer: "mail.example:25", Policy: "stub", Reply: "220 ready\r\n"}},
-			MaxPause: 250 * time.Millisecond, Timeout: 2 * time.Minute, Settle: 5 * time.Second,
+			MaxPause: 250 * time.Millisecond, Timeout: 2 * time.Minute, Settle: 5 * time.Second, Controls: 2,
 			Limits: model.Limits{MaxMemory: 2 << 30, MaxDisk: 1 << 30, MaxMemoryPressure: 10, MaxIOPressure: 90},
 		},
 		Confinement: "cgroup v1 (cpu, memory, pids)",
+		Part:        &model.Part{Series: "k3f9x0", Number: 2, Of: 10, Compared: true, Jitter: 120 * time.Millisecond},
 		Pause: model.Pause{Total: 12345 * time.Microsecond, Stop: 800 * time.Microsecond, Capture: 3100 * time.Microsecond, Fork: 6 * time.Millisecond,
 			Files: 1900 * time.Microsecond, Release: 545 * time.Microsecond, Threads: 31, Objects: 96, Connections: 12, Outside: 1},
 		Data: []model.DataWay{
 			{Path: "/var/lib/etcd1", FS: "XFS", Way: "reflink"},
 			{Path: "/var/lib/etcd3", FS: "ext4", Way: "copy and patch", Why: "no reflink: operation not supported"},
 		},
-		Trial: model.World{Name: "trial", Action: &model.CommandResult{PID: 900, Exit: at(3*time.Second, 0), Output: "started etcd3\n", Duration: 3 * time.Second},
+		Trial: model.World{Name: "trial", Recovery: &model.Recovery{After: 5 * time.Second}, Action: &model.CommandResult{PID: 900, Exit: at(3*time.Second, 0), Output: "started etcd3\n", Duration: 3 * time.Second},
 			Processes: []model.Process{
 				{PID: 811, Parent: 1, Member: "etcd1", Phantom: true, Args: []string{"etcd", "--name", "etcd1"}},
 				{PID: 950, Parent: 900, Member: "etcd3", Cause: model.CauseAction, Args: []string{"etcd", "--name", "etcd3"}, Started: time.Second, Exit: at(4*time.Second, 1),
@@ -83,9 +84,11 @@ func failing() *model.Report {
 			Ended: "it wrote 1024 MiB, and may write 1024 MiB (--max-disk)", Use: model.Use{Memory: 300 << 20, Written: 1 << 30}},
 		Verdict: model.Verdict{
 			Status: model.Fail, Reason: "etcd3, started in the trial, ended with exit status 1 1s after the action ended (and 1 more)",
+			Noise: []model.Finding{{Rule: "log-error", Severity: model.Warning, Member: "etcd1", Message: "etcd1 logged what the control has not: apply took too long",
+				Control: "no such error; but it does not hold against control 2"}},
 			Findings: []model.Finding{
 				{Rule: "new-member-lost", Severity: model.Error, Member: "etcd3", PID: 950, Message: "etcd3, started in the trial, ended with exit status 1 1s after the action ended",
-					Evidence: []model.Evidence{{Source: "exit", Text: "pid 950 ended with exit status 1 at 4s: etcd --name etcd3"}, {Source: "log", Text: "{\"level\":\"fatal\",\"msg\":\"member \x1b[31mhas been removed\"}"}},
+					Evidence: []model.Evidence{{Source: "exit", Text: "pid 950 ended with exit status 1 at 4s: etcd --name etcd3"}, {Source: "log", At: 3980 * time.Millisecond, Text: "{\"level\":\"fatal\",\"msg\":\"member \x1b[31mhas been removed\"}"}},
 					Control:  "not started there"},
 				{Rule: "not-mended", Severity: model.Error, Message: "check \"health\" failed before the action and still does: the recovery did not mend it", Control: "fails (exit status 1) before, could not be run after"},
 				{Rule: "deadline", Severity: model.Unproven, Message: "the deadline ended the control world before it was quiet"},
