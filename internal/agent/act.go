@@ -8,89 +8,132 @@ import (
 	"time"
 
 	"github.com/pilotexec/pilot/internal/fault"
+	"github.com/pilotexec/pilot/internal/live"
 	"github.com/pilotexec/pilot/internal/model"
 )
 
 // defaultProbeTimeout bounds a probe that has no limit of its own.
 const defaultProbeTimeout = 15 * time.Second
 
-// act runs the probes, the action, and the probes again.
-func (r *run) act(ctx context.Context) error {
+// act runs the probes, the actions, and the probes again.
+func (r *round) act(ctx context.Context) error {
 	if len(r.spec.Probes) > 0 {
-		r.progress("probe", "before the action, in both worlds")
+		r.progress("probe", "before the action, in all worlds")
 	}
-	before := r.probe(ctx)
+	before := r.probe(ctx, model.Probe.AsksBefore)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if err := fault.ProbesRun.Hit(); err != nil {
 		return err
 	}
-	r.progress("act", "in the trial world")
-	limited, cancel := context.WithTimeout(ctx, r.spec.Timeout)
+	if !wait(ctx, r.jitter) {
+		return ctx.Err()
+	}
+	between := r.between(ctx)
+	defer between.stop()
+	r.progress("act", "in the trial world"+plural(len(r.trials)))
+	steer := live.From(ctx)
+	limited, cancel := steer.Within(ctx, live.ForAction, r.spec.Timeout)
 	limited, release := r.untilRefused(limited)
 	defer release()
-	result := r.trial.watch.Run(limited, "action", r.spec.Action, r.spec.Env, r.spec.Dir, false)
+	r.actions(limited, ctx)
 	refused := r.refused()
 	cancel()
-	r.trial.seen.Action = &result // also when the world was ended under it
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if err := fault.ActionRun.Hit(); err != nil {
 		return err
 	}
-	if refused {
+	if refused || stopped(ctx) {
 		return nil // the run ends here, unproven
 	}
-	r.trial.seen.DeadlineHit = result.Exit == nil && result.Err == ""
-	r.progress("settle", "watching for "+r.spec.Settle.String())
-	r.trial.watch.BeginVitals()
-	r.control.watch.BeginVitals()
-	settling, settled := r.untilRefused(ctx)
-	defer settled()
-	select {
-	case <-time.After(r.spec.Settle):
-	case <-settling.Done():
-		return ctx.Err() // nil when it is for a peer that must not be touched
+	for _, s := range r.trials {
+		s.seen.DeadlineHit = !s.ended() && s.seen.Action.Exit == nil && s.seen.Action.Err == ""
 	}
-	if err := fault.WorldSettled.Hit(); err != nil {
+	after, err := r.settle(ctx, before)
+	if err != nil || after == nil {
 		return err
 	}
-	for _, s := range []*side{r.trial, r.control} {
-		var err error
-		if s.seen.Listening, err = s.watch.EndVitals(); err != nil {
-			s.seen.Incomplete = append(s.seen.Incomplete, err.Error())
+	between.stop()
+	for n, s := range r.sides() {
+		if s.ended() {
+			continue // it has no results
 		}
-	}
-	after := r.probe(ctx)
-	for i, p := range r.spec.Probes {
-		for n, s := range []*side{r.trial, r.control} {
-			s.seen.Probes = append(s.seen.Probes, model.ProbeResult{
-				Name: p.Name, Command: p.Command, Before: before[n][i], After: after[n][i],
-			})
+		s.seen.Probes = r.results(n, before, after)
+		for i := range s.seen.Probes {
+			s.seen.Probes[i].Between = between.of(n, i)
 		}
 	}
 	return ctx.Err()
 }
 
-// probe runs every probe in both worlds at once: [0] is the trial.
-func (r *run) probe(ctx context.Context) (results [2][]model.CommandResult) {
+// actions runs every trial's action, all at once.
+//
+// Second failures may come until the round ends, which is when life does.
+func (r *round) actions(ctx, life context.Context) {
 	var wg sync.WaitGroup
-	for n, s := range []*side{r.trial, r.control} {
-		results[n] = make([]model.CommandResult, len(r.spec.Probes))
+	for i, s := range r.trials {
 		wg.Go(func() {
-			for i, p := range r.spec.Probes {
-				limit := p.Timeout
-				if limit == 0 {
-					limit = defaultProbeTimeout
-				}
-				limited, cancel := context.WithTimeout(ctx, limit)
-				results[n][i] = s.watch.Run(limited, "probe", p.Command, r.spec.Env, r.spec.Dir, true)
-				cancel()
+			ctx, cancel := s.untilEnded(ctx)
+			defer cancel()
+			r.injure(life, s)
+			result := r.perform(ctx, s)
+			s.injuries.acted()
+			s.seen.Action = &result // also when the world was ended under it
+			if r.series.Recovery && len(r.spec.Probes) > 0 {
+				r.awaitHealth(ctx, i)
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// probe runs the probes that are asked now in all worlds at once. The results are in
+// the order of [round.sides], and those of a world that was ended mean nothing.
+func (r *round) probe(ctx context.Context, now func(model.Probe) bool) [][]model.CommandResult {
+	var wg sync.WaitGroup
+	results := make([][]model.CommandResult, len(r.sides()))
+	for n, s := range r.sides() {
+		wg.Go(func() {
+			ctx, cancel := s.untilEnded(ctx)
+			defer cancel()
+			results[n] = r.probeIn(ctx, s, now)
+		})
+	}
+	wg.Wait()
 	return results
+}
+
+// probeIn runs the probes that are asked now in one world.
+func (r *round) probeIn(ctx context.Context, s *side, now func(model.Probe) bool) []model.CommandResult {
+	results := make([]model.CommandResult, len(r.spec.Probes))
+	for i, p := range r.spec.Probes {
+		if !now(p) {
+			results[i].Skipped = true
+			continue
+		}
+		results[i] = r.ask(ctx, s, p)
+	}
+	return results
+}
+
+// ask runs one probe in one world.
+func (r *round) ask(ctx context.Context, s *side, p model.Probe) model.CommandResult {
+	limit := p.Timeout
+	if limit == 0 {
+		limit = defaultProbeTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return s.watch.Run(ctx, "probe", p.Command, r.spec.Env, r.spec.Dir, true)
+}
+
+// plural is what a word gets behind it where there are n.
+func plural(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
 }

@@ -12,7 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/capture"
@@ -43,55 +43,19 @@ type Progress func(phase, text string)
 
 // Run pilots spec. Files of the run go below workDir; images and worlds are
 // removed at the end. On an error production runs as before.
-func (e Engine) Run(ctx context.Context, spec model.Spec, workDir string, progress func(phase, text string)) (report *model.Report, err error) {
-	if pid, mounts, ok := e.elsewhere(spec.Members); ok && requireRoot() == nil {
-		return e.runInside(ctx, pid, mounts, spec, workDir, progress)
-	}
-	r := &run{spec: spec, dir: workDir, progress: progress, began: time.Now(), engine: e, readLoad: readLoad}
-	if e.ReadHost != nil {
-		r.readLoad = e.ReadHost
-	}
-	defer func() {
-		if cerr := r.close(); cerr != nil {
-			if report != nil {
-				report.Leftovers = append(report.Leftovers, cerr.Error())
-			} else {
-				err = errors.Join(err, cerr)
-			}
-		}
-	}()
-	if err := requireRoot(); err != nil {
+func (e Engine) Run(ctx context.Context, spec model.Spec, workDir string, progress func(phase, text string)) (*model.Report, error) {
+	var report *model.Report
+	err := e.Series(ctx, spec, model.Series{}, workDir, progress, func(r *model.Report) { report = r })
+	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(workDir, 0o700); err != nil {
-		return nil, err
-	}
-	progress("check", fmt.Sprintf("%d members", len(spec.Members)))
-	if err := r.check(ctx); err != nil {
-		return nil, err
-	}
-	if err := fault.AgentChecked.Hit(); err != nil {
-		return nil, err
-	}
-	if err := r.sweep(); err != nil {
-		return nil, err
-	}
-	steps, guard := watchHost(ctx, r.readLoad, r.dir, r.spec.Limits)
-	r.guard = guard
-	for _, step := range []func(context.Context) error{r.collapse, r.snapshot, r.spawn, r.act} {
-		if err := step(steps); err != nil && (r.guard.ended() == "" || ctx.Err() != nil) {
-			return nil, err
-		} else if err != nil {
-			r.broke = err // for want of the worlds
-			break
-		}
-	}
-	return r.report(ctx)
+	return report, nil
 }
 
-// run is one pilot in the making.
+// run is a snapshot in the making, and the rounds of it.
 type run struct {
 	spec     model.Spec
+	series   model.Series
 	dir      string
 	progress Progress
 	began    time.Time
@@ -102,14 +66,11 @@ type run struct {
 	readLoad HostReader
 	confine  *confinement
 	guard    *guard
-	// broke is what kept the run from going on when the worlds were ended.
-	broke error
 
 	tracer   *osthread.Thread
 	image    *image.Image
 	snap     *capture.Snapshot
-	trial    *side
-	control  *side
+	open     *round        // nil when no worlds are there
 	events   *trace.Tracer // nil when nothing is traced
 	snapTime model.Pause
 	// facts are of the members, and predicted is what the pause takes by them.
@@ -121,16 +82,25 @@ type run struct {
 
 // side is a world with its watcher and its results.
 type side struct {
-	world *spawn.World
-	watch *observe.Watch
+	name   string   // of its directory and its group; no other world has it at the same time
+	action []string // nil in a control
+	cage   *cage
+	world  *spawn.World
+	tree   *image.Tree // what the world writes to, also after its end
+	watch  *observe.Watch
 	// egress is nil where the kernel cannot make it.
 	egress *egress.Gateway
 	ward   *ward
 	// recording is nil when nothing is traced, and after its end.
 	recording *trace.Recording
+	java      *javaNames // likewise
 	seen      model.World
 	// untold are the events that are missing. No rule needs them.
 	untold []string
+	gaps   []model.Gap // of this world alone
+	// injuries are the second failures of a trial, nil for none.
+	injuries *injuries
+	logRules []*regexp.Regexp
 }
 
 // check refuses what cannot be piloted, before anything is touched, and
@@ -144,8 +114,8 @@ func (r *run) check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the host: %w", err)
 	}
-	r.spec.Limits = plan.Limits(r.spec.Limits, reading.Room)
-	if r.confine, err = confine(groupName(r.dir), r.spec.Limits); err != nil {
+	r.spec.Limits = plan.Limits(r.spec.Limits, reading.Room, r.worlds())
+	if r.confine, err = confine(groupName(r.dir), r.spec.Limits, r.worlds()); err != nil {
 		return err
 	}
 	facts, err := examine(r.spec.Members, r.engine.mounts)
@@ -174,7 +144,7 @@ func (r *run) check(ctx context.Context) error {
 		return err
 	}
 	refusals = append(refusals, forbidden...)
-	refusals = append(refusals, plan.RefuseRoom(processFacts(facts), r.spec.Limits, reading.Room)...)
+	refusals = append(refusals, plan.RefuseRoom(processFacts(facts), r.spec.Limits, reading.Room, r.worlds(), r.series.Rounds)...)
 	if len(refusals) > 0 {
 		return &model.RefusedError{Refusals: refusals}
 	}
@@ -193,7 +163,7 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 		return refusedCopy(err)
 	}
 	r.guard.also(r.image.Dirs())
-	if err := r.image.Room(ctx, 2); err != nil {
+	if err := r.image.Room(ctx, r.worlds()); err != nil {
 		return refusedCopy(err)
 	}
 	if err := fault.AgentCopied.Hit(); err != nil {
@@ -232,73 +202,6 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	return nil
 }
 
-// spawn makes both worlds and lets them run.
-func (r *run) spawn(ctx context.Context) error {
-	addresses, err := hostAddresses()
-	if err != nil {
-		return err
-	}
-	r.trial, r.control = &side{}, &side{}
-	for _, s := range []struct {
-		side *side
-		name string
-	}{{r.trial, "trial"}, {r.control, "control"}} {
-		r.progress("spawn", s.name+" world")
-		cage, err := r.confine.cage(s.name, r.spec.Limits.MaxMemory)
-		if err != nil {
-			return err
-		}
-		s.side.world, err = spawn.New(ctx, r.tracer, r.snap, spawn.Config{
-			Name: s.name, Dir: filepath.Join(r.dir, "worlds", s.name),
-			Members: r.spec.Members, Addresses: addresses, Outside: r.engine.outside(),
-			ScratchSize: plan.ScratchSize(r.spec.Limits), Confinement: cage,
-		})
-		if err != nil {
-			s.side.world = nil
-			return err
-		}
-		if err := fault.WorldSpawned.Hit(); err != nil {
-			return err
-		}
-		if s.side.ward, err = r.guard.add(s.side.world, cage.group); err != nil {
-			return err
-		}
-		r.gateway(s.side)
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	for _, gap := range r.trial.world.Gaps {
-		if !slices.Contains(r.gaps, gap) {
-			r.gaps = append(r.gaps, gap)
-		}
-	}
-	r.beginTrace()
-	opening := spawn.Opening(r.trial.world, r.control.world)
-	for _, s := range []*side{r.trial, r.control} {
-		if err := s.world.Wake(opening); err != nil {
-			return err
-		}
-	}
-	// Not before: that the worlds are made is pilot's own work, and it is better
-	// soon over, since production copies pages as long as there are seeds.
-	if err := r.confine.groups.Yield(); err != nil {
-		return err
-	}
-	r.guard.running(r.confine.groups)
-	for _, s := range []*side{r.trial, r.control} {
-		if err := s.release(); err != nil {
-			return fmt.Errorf("release world %s: %w", s.world.Name, err)
-		}
-		s.watch = observe.New(s.world)
-		if err := fault.WorldReleased.Hit(); err != nil {
-			return err
-		}
-	}
-	r.gaps = append(r.gaps, clockGap(r.trial.world, r.control.world))
-	return nil
-}
-
 // hostAddresses lists the addresses of the host that are not the loopback's own.
 func hostAddresses() (out []string, err error) {
 	addrs, err := net.InterfaceAddrs()
@@ -319,23 +222,6 @@ func hostAddresses() (out []string, err error) {
 	return out, nil
 }
 
-func (r *run) closeWorlds() error {
-	errs := []error{r.confine.hasten()}
-	for _, s := range []*side{r.trial, r.control} {
-		if s == nil || s.world == nil {
-			continue
-		}
-		errs = append(errs, s.world.Close())
-		s.unguard()
-		if s.watch != nil {
-			s.watch.Wait()
-		}
-		s.world = nil
-		errs = append(errs, fault.WorldsClosed.Hit())
-	}
-	return errors.Join(errs...)
-}
-
 // close erases everything, whatever state the run is in. It does not depend on
 // the run's context: production comes first.
 func (r *run) close() error {
@@ -343,7 +229,7 @@ func (r *run) close() error {
 		r.stopHeed()
 	}
 	r.guard.halt()
-	errs := []error{r.closeWorlds(), r.endTrace()}
+	errs := []error{r.open.close(), r.endTrace()}
 	if r.tracer != nil {
 		if r.snap != nil {
 			errs = append(errs, r.tracer.Do(r.snap.Close), fault.SnapshotClosed.Hit())

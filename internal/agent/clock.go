@@ -10,7 +10,8 @@ import (
 	"github.com/pilotexec/pilot/internal/spawn"
 )
 
-// clockGap tells how the clocks of both worlds stand to those of the pause.
+// clockGap tells how the clocks of a trial and its control stand to those of the
+// pause.
 func clockGap(trial, control *spawn.World) model.Gap {
 	return model.Gap{
 		Object: "wall clock",

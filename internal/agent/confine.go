@@ -33,15 +33,16 @@ type confinement struct {
 	limits model.Limits
 }
 
-// confine makes the groups of a run. The caller closes them.
-func confine(name string, l model.Limits) (*confinement, error) {
+// confine makes the groups of a run with so many worlds at a time. The caller
+// closes them.
+func confine(name string, l model.Limits, worlds int) (*confinement, error) {
 	hierarchies, err := cgroup.Find()
 	if err != nil {
 		return nil, err
 	}
 	groups, err := cgroup.New(hierarchies, name, cgroup.Limits{
-		// Both worlds, and a little for the seeds.
-		Memory: 2*l.MaxMemory + 64<<20, PIDs: 3 * mostProcesses, CPUWeight: cgroup.DefaultWeight,
+		// All worlds, and a little for the seeds.
+		Memory: int64(worlds)*l.MaxMemory + 64<<20, PIDs: (worlds + 1) * mostProcesses, CPUWeight: cgroup.DefaultWeight,
 	})
 	if err != nil {
 		return nil, err
@@ -131,6 +132,14 @@ func (c *confinement) hasten() error {
 		return nil
 	}
 	return c.groups.Hasten()
+}
+
+// release removes the group of a world that has ended.
+func (c *confinement) release(g *cage) error {
+	if g == nil {
+		return nil
+	}
+	return c.groups.Drop(g.group)
 }
 
 func (c *confinement) close() error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/pilotexec/pilot/internal/egress"
 	"github.com/pilotexec/pilot/internal/model"
@@ -68,7 +69,7 @@ func (r *run) readHost(ctx context.Context, members []int) error {
 // gateway puts a gateway at the edge of a world that is not released yet. Where the
 // kernel has none, the world stays without a way out, and what it tries is not
 // seen: no run can pass then.
-func (r *run) gateway(s *side) {
+func (r *round) gateway(s *side) {
 	members := map[int]string{}
 	for _, ph := range s.world.Phantoms() {
 		members[ph.HostPID] = ph.Member.Name
@@ -83,11 +84,11 @@ func (r *run) gateway(s *side) {
 	}
 }
 
-// untilRefused bounds ctx by the first attempt, in either world, to reach a peer
+// untilRefused bounds ctx by the first attempt, in any world, to reach a peer
 // with which runs are refused.
-func (r *run) untilRefused(ctx context.Context) (context.Context, context.CancelFunc) {
+func (r *round) untilRefused(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	for _, s := range []*side{r.trial, r.control} {
+	for _, s := range r.sides() {
 		if s.egress == nil {
 			continue
 		}
@@ -104,8 +105,8 @@ func (r *run) untilRefused(ctx context.Context) (context.Context, context.Cancel
 }
 
 // refused reports whether a world tried such a peer.
-func (r *run) refused() bool {
-	for _, s := range []*side{r.trial, r.control} {
+func (r *round) refused() bool {
+	for _, s := range r.sides() {
 		if s.egress == nil {
 			continue
 		}
@@ -116,6 +117,15 @@ func (r *run) refused() bool {
 		}
 	}
 	return false
+}
+
+// withoutGateway leaves out the addresses on which the gateway itself listens inside
+// of the world: no process of the cluster does.
+func withoutGateway(listening []string) []string {
+	return slices.DeleteFunc(listening, func(addr string) bool {
+		a, err := netip.ParseAddrPort(addr)
+		return err == nil && egress.IsGateway(a.Addr())
+	})
 }
 
 // gather takes what a world's gateway has seen, together with what others have.

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/pilotexec/pilot/internal/live"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/plan"
 	"github.com/pilotexec/pilot/internal/procfs"
@@ -27,19 +28,25 @@ import (
 
 // An order is what the process inside shall do.
 type order struct {
-	Spec model.Spec
-	Env  []string // the spec's, which its encoding leaves out
+	Spec   model.Spec
+	Env    []string // the spec's, which its encoding leaves out
+	Series model.Series
 	// Dir is the run's directory, as it is seen from inside; empty for a diagnosis.
 	Dir string
 	// Mounts is the namespace that the process inside has a copy of.
 	Mounts uint64
+	// Typed says that there is a terminal, at terminalFD.
+	Typed bool
 }
 
 // news is what the process inside tells, one after the other.
 type news struct {
 	Phase, Text string
-	// The last one has one of these.
-	Report    *model.Report
+	Report      *model.Report
+	// Answer is one to a request, and Terminal what is wanted of it: relay.go.
+	Answer   *live.Answer `json:",omitempty"`
+	Terminal string       `json:",omitempty"`
+	// The last one has one of these, or nothing.
 	Diagnoses []model.Diagnosis
 	Refusals  []model.Refusal
 	Err       string
@@ -68,7 +75,7 @@ func (e Engine) elsewhere(members []model.Member) (pid int, mounts uint64, ok bo
 
 // inside has the order done in the namespaces of process pid. workDir is on
 // the host, and empty for a diagnosis.
-func inside(ctx context.Context, pid int, o order, workDir string, progress Progress) (last news, err error) {
+func inside(ctx context.Context, pid int, o order, workDir string, progress Progress, told func(*model.Report)) (last news, err error) {
 	if workDir != "" {
 		if err := os.MkdirAll(workDir, 0o700); err != nil {
 			return last, err
@@ -93,21 +100,38 @@ func inside(ctx context.Context, pid int, o order, workDir string, progress Prog
 	cmd.Stdin, cmd.Stderr, cmd.ExtraFiles = input, os.Stderr, []*os.File{output}
 	// Interrupted, it lets production go and erases what it made.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	err = cmd.Start()
+	relay, started, err := newRelay(live.From(ctx), cmd)
+	if err == nil {
+		err = cmd.Start()
+		started()
+	}
 	_ = input.Close()
 	_ = output.Close()
+	if relay != nil {
+		defer relay.end()
+	}
 	if err != nil {
 		return last, err
 	}
-	err = json.NewEncoder(give).Encode(o)
+	orders := json.NewEncoder(give)
+	o.Typed = relay.wire != nil
+	if err = orders.Encode(o); err == nil {
+		relay.begin(orders)
+	}
 	for in := json.NewDecoder(take); err == nil; {
 		var n news
 		if err = in.Decode(&n); errors.Is(err, io.EOF) {
 			err = nil
 			break
 		}
+		if relay.hear(n); n.Answer != nil || n.Terminal != "" {
+			continue
+		}
 		if last = n; n.Phase != "" && progress != nil {
 			progress(n.Phase, n.Text)
+		}
+		if n.Report != nil && told != nil {
+			told(n.Report)
 		}
 	}
 	return last, errors.Join(cmd.Wait(), err)
@@ -124,26 +148,30 @@ func (n news) outcome() error {
 	return nil
 }
 
-func (e Engine) runInside(ctx context.Context, pid int, mounts uint64, spec model.Spec, workDir string, progress Progress) (*model.Report, error) {
-	last, err := inside(ctx, pid, order{Spec: spec, Env: spec.Env, Mounts: mounts}, workDir, progress)
+func (e Engine) seriesInside(ctx context.Context, pid int, mounts uint64, spec model.Spec, s model.Series, workDir string, progress Progress, told func(*model.Report)) error {
+	n := 0
+	last, err := inside(ctx, pid, order{Spec: spec, Env: spec.Env, Series: s, Mounts: mounts}, workDir, progress, func(r *model.Report) {
+		n++
+		r.ID = filepath.Base(workDir) // inside, the directory may have another name
+		told(r)
+	})
 	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 	if oerr := last.outcome(); oerr != nil {
-		return nil, oerr
+		return oerr
 	}
-	if err == nil && last.Report == nil {
+	if err == nil && n == 0 {
 		err = errors.New("ended without a report")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("run in the namespaces of pid %d: %w", pid, err)
+		return fmt.Errorf("run in the namespaces of pid %d: %w", pid, err)
 	}
-	last.Report.ID = filepath.Base(workDir) // inside, the directory may have another name
-	return last.Report, nil
+	return nil
 }
 
 func (e Engine) doctorInside(ctx context.Context, pid int, mounts uint64, spec model.Spec) ([]model.Diagnosis, error) {
-	last, err := inside(ctx, pid, order{Spec: spec, Mounts: mounts}, "", nil)
+	last, err := inside(ctx, pid, order{Spec: spec, Mounts: mounts}, "", nil, nil)
 	if oerr := last.outcome(); oerr != nil {
 		return nil, oerr
 	}

@@ -147,7 +147,7 @@ func (e Engine) Doctor(ctx context.Context, spec model.Spec) (out []model.Diagno
 	if len(host) > 0 {
 		out = append(out, model.Diagnosis{Refusals: host})
 	}
-	groups, err := confine(fmt.Sprintf("doctor-%d", os.Getpid()), model.Limits{MaxMemory: 1 << 30})
+	groups, err := confine(fmt.Sprintf("doctor-%d", os.Getpid()), model.Limits{MaxMemory: 1 << 30}, usualWorlds)
 	if err != nil {
 		return nil, err
 	}
@@ -205,8 +205,8 @@ func doctorRoom(all []facts, l model.Limits) ([]model.Refusal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the host: %w", err)
 	}
-	l = plan.Limits(l, reading.Room)
-	return plan.RefuseRoom(processFacts(all), l, reading.Room), nil
+	l = plan.Limits(l, reading.Room, usualWorlds)
+	return plan.RefuseRoom(processFacts(all), l, reading.Room, usualWorlds, 1), nil
 }
 
 func size(paths []string) (total int64) {

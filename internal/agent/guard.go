@@ -87,19 +87,29 @@ type ward struct {
 	use   plan.WorldUse
 	why   string
 	err   error // of a look
+	// needed is unset for one of several trials. over is closed when it is ended.
+	needed bool
+	over   chan struct{}
 }
 
-// watchHost starts a guard, and returns a context that ends with the worlds. The
-// caller halts the guard.
-func watchHost(ctx context.Context, read HostReader, dir string, l model.Limits) (context.Context, *guard) {
-	g := &guard{read: read, dir: dir, limits: l, decide: plan.Guard{Limits: l}}
+// begin has the guard look after the host, and returns a context that ends with
+// the worlds. The caller halts the guard, and may begin again after that: what was
+// seen before counts no more, but for a reason to end all worlds.
+func (g *guard) begin(ctx context.Context) context.Context {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	ctx, g.cancel = context.WithCancelCause(ctx)
 	g.life, g.stop = context.WithCancel(context.Background())
+	g.wards, g.groups, g.ration, g.err, g.decide = nil, nil, false, nil, plan.Guard{Limits: g.limits}
+	if g.why != "" {
+		g.cancel(errEnded)
+	}
+	life := g.life
 	g.wg.Go(func() {
-		for g.look(); wait(g.life, guardPeriod); g.look() {
+		for g.look(); wait(life, guardPeriod); g.look() {
 		}
 	})
-	return ctx, g
+	return ctx
 }
 
 // wait returns false when ctx ended before d has passed.
@@ -114,20 +124,31 @@ func wait(ctx context.Context, d time.Duration) bool {
 
 // halt ends the watching. Worlds may be closed after it.
 func (g *guard) halt() {
-	if g != nil {
+	if g != nil && g.stop != nil {
 		g.stop()
 		g.wg.Wait()
 		g.cancel(nil)
 	}
 }
 
-// add puts a world that is complete under guard.
-func (g *guard) add(w *spawn.World, group *cgroup.Group) (*ward, error) {
+// dismiss forgets worlds that are about to be closed: who would end them all must
+// not find them any more. The guard must have been halted.
+func (g *guard) dismiss() {
+	if g != nil {
+		g.mu.Lock()
+		g.wards = nil
+		g.mu.Unlock()
+	}
+}
+
+// add puts a world that is complete under guard. needed says that there is nothing
+// more to learn without it.
+func (g *guard) add(w *spawn.World, group *cgroup.Group, needed bool) (*ward, error) {
 	meter, err := w.Meter()
 	if err != nil {
 		return nil, err
 	}
-	v := &ward{world: w, group: group, meter: meter}
+	v := &ward{world: w, group: group, meter: meter, needed: needed, over: make(chan struct{})}
 	g.mu.Lock()
 	g.wards = append(g.wards, v)
 	g.mu.Unlock()
@@ -279,12 +300,19 @@ func (g *guard) judge(v *ward) {
 	}
 }
 
-// end kills one world. Without it there is nothing more to learn. g.mu is held.
+// end kills one world, and with it the round if that needs it. g.mu is held.
 func (g *guard) end(v *ward) {
+	select {
+	case <-v.over:
+	default:
+		close(v.over)
+	}
 	if err := v.world.End(); err != nil {
 		v.why += fmt.Sprintf(" (and its end: %v)", err)
 	}
-	g.cancel(errEnded)
+	if v.needed {
+		g.cancel(errEnded)
+	}
 }
 
 // abandon ends all worlds for a reason of its own.
@@ -312,7 +340,7 @@ func (g *guard) ended() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, v := range g.wards {
-		if v.why != "" && g.why == "" {
+		if v.why != "" && v.needed && g.why == "" {
 			return v.why
 		}
 	}
@@ -327,7 +355,7 @@ func (g *guard) crowding() []model.Gap {
 	}
 	return []model.Gap{{
 		Object: "processors",
-		Detail: fmt.Sprintf("for %s production wanted all of them, and both worlds had %.0f%% together: what took long or timed out may be due to that",
+		Detail: fmt.Sprintf("for %s production wanted all of them, and all worlds had %.0f%% together: what took long or timed out may be due to that",
 			g.decide.Crowding.Round(100*time.Millisecond), 100*plan.Ration),
 	}}
 }

@@ -7,13 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"runtime"
 	"strconv"
+	"sync"
 	"syscall"
 
+	"github.com/pilotexec/pilot/internal/live"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
@@ -162,32 +163,54 @@ func attach(fd int, path string) error {
 func serveInside() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	out := json.NewEncoder(os.NewFile(newsFD, "news"))
+	encoder := json.NewEncoder(os.NewFile(newsFD, "news"))
+	var telling sync.Mutex // several tell
+	tell := func(n news) error {
+		telling.Lock()
+		defer telling.Unlock()
+		return encoder.Encode(n)
+	}
 	in := json.NewDecoder(os.Stdin)
 	var o order
 	if err := in.Decode(&o); err != nil {
-		_ = out.Encode(news{Err: "read order: " + err.Error()})
+		_ = tell(news{Err: "read order: " + err.Error()})
 		return 1
 	}
+	steer := &live.Steer{}
+	if o.Typed {
+		wire, err := connOf(terminalFD)
+		if err != nil {
+			_ = tell(news{Err: "take the terminal: " + err.Error()})
+			return 1
+		}
+		steer.SetTerminal(&remote{wire: wire, tell: func(n news) { _ = tell(n) }})
+	}
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // to its end, which is the agent's
+		steerInside(in, steer, func(n news) { _ = tell(n) })
 		stop()
 	}()
 	unix.CloseOnExec(newsFD)
 	o.Spec.Env = o.Env
-	last := Engine{mounts: o.Mounts}.do(ctx, o, func(phase, text string) { _ = out.Encode(news{Phase: phase, Text: text}) })
-	if err := out.Encode(last); err != nil {
+	last := Engine{mounts: o.Mounts}.do(live.With(ctx, steer), o, func(n news) {
+		if n.Phase != "" {
+			steer.Phase(n.Phase, n.Text)
+		}
+		_ = tell(n)
+	})
+	if err := tell(last); err != nil {
 		return 1
 	}
 	return 0
 }
 
-func (e Engine) do(ctx context.Context, o order, progress Progress) (n news) {
+func (e Engine) do(ctx context.Context, o order, tell func(news)) (n news) {
 	var err error
 	if o.Dir == "" {
 		n.Diagnoses, err = e.Doctor(ctx, o.Spec)
 	} else {
-		n.Report, err = e.Run(ctx, o.Spec, o.Dir, progress)
+		err = e.Series(ctx, o.Spec, o.Series, o.Dir,
+			func(phase, text string) { tell(news{Phase: phase, Text: text}) },
+			func(r *model.Report) { tell(news{Report: r}) })
 	}
 	var refused *model.RefusedError
 	switch {

@@ -3,11 +3,14 @@
 package agent
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/pilotexec/pilot/internal/image"
 	"github.com/pilotexec/pilot/internal/loglines"
@@ -28,7 +31,7 @@ func (s *side) outputs() {
 		s.readLog(s.world.Log(m.Name), 0, m.Name, "output")
 	}
 	if a := s.seen.Action; a != nil {
-		s.addLog(a.Output, "", "output of the action")
+		s.addLog([]byte(a.Output), "", "output of the action", func(int64) time.Duration { return 0 })
 	}
 }
 
@@ -61,24 +64,55 @@ func (s *side) readLog(path string, from int64, member, source string) {
 	if err != nil || !fi.Mode().IsRegular() {
 		return
 	}
-	text, _ := io.ReadAll(io.NewSectionReader(f, max(from, fi.Size()-mostLog), mostLog))
-	s.addLog(string(text), member, source)
+	from = max(from, fi.Size()-mostLog)
+	text, _ := io.ReadAll(io.NewSectionReader(f, from, mostLog))
+	s.addLog(text, member, source, func(offset int64) time.Duration { return s.watch.LogTime(path, from+offset) })
 }
 
-// addLog groups what is at least a warning.
-func (s *side) addLog(text, member, source string) {
-	for _, e := range loglines.Parse(strings.Split(strings.ToValidUTF8(text, "?"), "\n")) {
+// addLog groups what is at least a warning. written tells when an offset of the
+// text was, 0 where that is not known.
+func (s *side) addLog(text []byte, member, source string, written func(offset int64) time.Duration) {
+	var lines []string
+	var offsets []int64
+	offset := int64(0)
+	for line := range bytes.SplitSeq(text, []byte("\n")) {
+		lines = append(lines, strings.ToValidUTF8(string(line), "?"))
+		offsets = append(offsets, offset)
+		offset += int64(len(line)) + 1
+	}
+	for i, line := range lines {
+		s.match(line, member, source, func() time.Duration { return written(offsets[i]) })
+	}
+	for _, e := range loglines.Parse(lines) {
 		if e.Level < loglines.Warning {
 			continue
 		}
+		at := written(offsets[e.Line])
 		if g := s.group(member, source, e); g != nil {
 			g.Count++
+			g.Last = at
 			continue
 		}
 		s.seen.Logs = append(s.seen.Logs, model.LogGroup{
 			Member: member, Source: source, Level: e.Level.String(), Template: e.Template, Count: 1,
-			First: append([]string{e.Text}, e.More...),
+			At: at, Last: at, First: append([]string{e.Text}, e.More...),
 		})
+	}
+}
+
+// match notes that a line matches a rule of the run's.
+func (s *side) match(line, member, source string, at func() time.Duration) {
+	for _, re := range s.logRules {
+		if !re.MatchString(line) {
+			continue
+		}
+		pattern := re.String()
+		i := slices.IndexFunc(s.seen.LogMatches, func(m model.LogMatch) bool { return m.Pattern == pattern })
+		if i < 0 {
+			i = len(s.seen.LogMatches)
+			s.seen.LogMatches = append(s.seen.LogMatches, model.LogMatch{Pattern: pattern, Member: member, Source: source, First: line, At: at()})
+		}
+		s.seen.LogMatches[i].Count++
 	}
 }
 

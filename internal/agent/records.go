@@ -39,7 +39,7 @@ func (r *run) originals() originals {
 
 // meanings says of each change of a world what it means, and what became of the
 // stores. The result tells what was left out.
-func (s *side) meanings(ctx context.Context, r *run, old originals, tree *image.Tree, files []model.FileChange) (left []string) {
+func (s *side) meanings(ctx context.Context, r *round, old originals, tree *image.Tree, files []model.FileChange) (left []string) {
 	f := openFiles{}
 	defer f.close()
 	pairs := r.stored(old, tree, files, &f)
@@ -76,7 +76,7 @@ func (s *side) meanings(ctx context.Context, r *run, old originals, tree *image.
 }
 
 // leftOut adds a gap for what of the data was not looked into.
-func (r *run) leftOut(world string, left []string) {
+func (s *side) leftOut(left []string) {
 	if len(left) == 0 {
 		return
 	}
@@ -85,7 +85,7 @@ func (r *run) leftOut(world string, left []string) {
 		more = fmt.Sprintf(" and %d more", len(left)-5)
 		left = left[:5]
 	}
-	r.gaps = append(r.gaps, model.Gap{Object: "records", Detail: fmt.Sprintf("too much to read in the %s, so not looked for losses: %s%s", world, strings.Join(left, ", "), more)})
+	s.gaps = append(s.gaps, model.Gap{Object: "records", Detail: fmt.Sprintf("too much to read in the %s, so not looked for losses: %s%s", s.seen.Name, strings.Join(left, ", "), more)})
 }
 
 func budget(ctx context.Context) *records.Budget {

@@ -8,40 +8,43 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/capture"
 	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/image"
+	"github.com/pilotexec/pilot/internal/live"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/verdict"
 )
 
-// report ends the worlds and judges.
-func (r *run) report(ctx context.Context) (*model.Report, error) {
+// report ends the worlds and judges each trial.
+func (r *round) report(ctx context.Context) ([]*model.Report, error) {
 	r.guard.halt()
-	for name, s := range map[string]**side{"trial": &r.trial, "control": &r.control} {
-		if *s == nil {
-			*s = &side{} // ended before it was made
-		}
-		(*s).seen.Name = name
-		r.guard.conclude((*s).ward, &(*s).seen)
-		if err := (*s).observed(); err != nil {
+	for _, s := range r.sides() {
+		r.guard.conclude(s.ward, &s.seen)
+		if err := s.observed(); err != nil {
 			return nil, err
 		}
 	}
+	for _, s := range r.trials {
+		s.seen.Steered = live.From(ctx).Steered()
+	}
 	// It may tell of a pause that led to no snapshot.
 	if r.broke != nil && r.broke != context.Canceled {
-		r.trial.seen.Incomplete = append(r.trial.seen.Incomplete, "the run: "+r.broke.Error())
+		for _, s := range r.trials {
+			s.seen.Incomplete = append(s.seen.Incomplete, "the run: "+r.broke.Error())
+		}
 	}
-	r.gaps = append(r.gaps, r.guard.crowding()...)
-	for _, s := range []*side{r.trial, r.control} {
+	r.lacks = append(r.lacks, r.guard.crowding()...)
+	for _, s := range r.sides() {
 		for _, text := range s.untold {
-			r.gaps = append(r.gaps, model.Gap{Object: "events", Detail: "of the " + s.seen.Name + ": " + text})
+			s.gaps = append(s.gaps, model.Gap{Object: "events", Detail: "of the " + s.seen.Name + ": " + text})
 		}
 	}
 	diffs := map[*side]*image.Tree{}
-	for _, s := range []*side{r.trial, r.control} {
+	for _, s := range r.sides() {
 		switch {
 		case s.world == nil:
 		case s.seen.Ended != "":
@@ -51,13 +54,17 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 		}
 	}
 	untraced := r.endTrace()
-	r.progress("erase", "both worlds and the snapshot")
-	closing := errors.Join(r.closeWorlds(), untraced)
+	r.progress("erase", "the worlds")
+	closing := errors.Join(r.close(), untraced)
 	var old originals
 	if len(diffs) > 0 {
 		old = r.originals()
 	}
-	for s, tree := range diffs {
+	for _, s := range r.sides() {
+		tree, compared := diffs[s]
+		if !compared {
+			continue
+		}
 		files, err := r.image.Diff(ctx, tree)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -69,22 +76,16 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 			files[i].Member = r.memberOf(files[i].Path)
 		}
 		s.logs(tree, files)
-		r.leftOut(s.seen.Name, s.meanings(ctx, r, old, tree, files))
+		s.leftOut(s.meanings(ctx, r, old, tree, files))
 		s.seen.Files = append(s.seen.Files, files...)
 	}
-	host, _ := os.Hostname()
-	out := &model.Report{
-		Version: model.Version, ID: filepath.Base(r.dir), Host: host,
-		Started: r.began, Duration: time.Since(r.began),
-		Spec: r.spec, Pause: r.snapTime, Collapse: r.collapsed, Data: r.ways(), Trial: r.trial.seen, Control: r.control.seen,
-		Verdict: verdict.Judge(model.Observation{
-			Spec: r.spec, Trial: r.trial.seen, Control: r.control.seen, Gaps: r.gaps,
-		}),
-		Confinement: r.confine.String(),
-	}
-	explain(out)
-	if closing != nil {
-		out.Leftovers = append(out.Leftovers, closing.Error())
+	closing = errors.Join(closing, r.erase())
+	var out []*model.Report
+	for i, s := range r.trials {
+		out = append(out, r.reportOf(i, s))
+		if closing != nil {
+			out[i].Leftovers = append(out[i].Leftovers, closing.Error())
+		}
 	}
 	if err := fault.RunJudged.Hit(); err != nil {
 		return nil, err
@@ -92,8 +93,39 @@ func (r *run) report(ctx context.Context) (*model.Report, error) {
 	return out, nil
 }
 
+// reportOf judges the i-th trial, and tells of it as of a run of its own.
+func (r *round) reportOf(i int, s *side) *model.Report {
+	host, _ := os.Hostname()
+	spec := r.spec
+	spec.Action = s.action
+	seen := model.Observation{
+		Spec: spec, Trial: s.seen, Control: r.controls[0].seen, Gaps: slices.Concat(r.gaps, r.lacks, s.gaps),
+	}
+	for n, c := range r.controls {
+		seen.Gaps = append(seen.Gaps, c.gaps...)
+		if n > 0 {
+			seen.More = append(seen.More, c.seen)
+		}
+	}
+	out := &model.Report{
+		Version: model.Version, ID: filepath.Base(r.dir), Host: host,
+		Started: r.began, Duration: time.Since(r.began),
+		Spec: spec, Pause: r.snapTime, Collapse: r.collapsed, Data: r.ways(), Trial: s.seen, Control: r.controls[0].seen,
+		Verdict: verdict.Judge(seen), Confinement: r.confine.String(),
+	}
+	if r.several() {
+		out.Part = &model.Part{
+			Number: r.number*len(r.trials) + i + 1, Of: r.series.Count(),
+			Compared: len(r.trials) > 1, Jitter: r.jitter,
+		}
+	}
+	explain(out)
+	return out
+}
+
 // observed takes over what was seen of a world, as far as there was one.
 func (s *side) observed() error {
+	s.seen.Injured = s.injuries.finish()
 	if s.world == nil {
 		return nil
 	}

@@ -30,9 +30,9 @@ func (r *run) openTrace() {
 	r.events = t
 }
 
-// beginTrace has the events of both worlds recorded, which are about to be
+// beginTrace has the events of all worlds recorded, which are about to be
 // released.
-func (r *run) beginTrace() {
+func (r *round) beginTrace() {
 	t := r.events
 	if t == nil {
 		return
@@ -41,7 +41,7 @@ func (r *run) beginTrace() {
 		r.untraced(err)
 		return
 	}
-	for _, s := range []*side{r.trial, r.control} {
+	for _, s := range r.sides() {
 		w := trace.World{
 			Init: s.world.Init().PID(), Launcher: worldinit.ExecName, Outputs: filepath.Join(s.world.Dir, "output"),
 			MemberOf: func(args []string) string { return observe.MemberOf(r.spec.Members, args) },
@@ -58,7 +58,10 @@ func (r *run) beginTrace() {
 }
 
 func (r *run) untraced(err error) {
-	r.gaps = append(r.gaps, model.Gap{Object: "events", Detail: fmt.Sprintf("what the processes do in between is not recorded: %v", err)})
+	gap := model.Gap{Object: "events", Detail: fmt.Sprintf("what the processes do in between is not recorded: %v", err)}
+	if !slices.Contains(r.gaps, gap) { // an earlier round may have said so
+		r.gaps = append(r.gaps, gap)
+	}
 }
 
 // release lets a world run, and records its events from then on.
@@ -75,6 +78,7 @@ func (s *side) release() error {
 	if err != nil {
 		s.untold = append(s.untold, err.Error())
 	}
+	s.java = s.askJava()
 	return nil
 }
 
@@ -84,6 +88,7 @@ func (s *side) happened() {
 	if s.recording == nil {
 		return
 	}
+	s.untold = append(s.untold, s.java.finish()...)
 	events, incomplete := s.recording.Finish()
 	s.recording = nil
 	for _, a := range s.seen.Attempts {

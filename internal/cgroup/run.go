@@ -174,6 +174,19 @@ func (r *Run) Means() string {
 	return strings.Join(parts, " and ")
 }
 
+// Drop removes a group before the others. Its processes must have ended.
+func (r *Run) Drop(g *Group) error {
+	var errs []error
+	for _, p := range g.places {
+		errs = append(errs, removeGroup(p.dir))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err // Close tries again
+	}
+	r.groups = slices.DeleteFunc(r.groups, func(other *Group) bool { return other == g })
+	return nil
+}
+
 // Close removes the groups of the run. Their processes must have ended.
 func (r *Run) Close() error {
 	var errs []error

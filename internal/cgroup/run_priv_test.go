@@ -239,3 +239,29 @@ func testSweep(t *testing.T, hs []Hierarchy, r *Run) {
 		t.Errorf("left behind: %v", got)
 	}
 }
+
+// TestPrivDrop removes one group of two, after which another may have its name.
+func TestPrivDrop(t *testing.T) {
+	r := newRun(t, found(t), Limits{PIDs: 1000, CPUWeight: 2})
+	group := func(name string) *Group {
+		t.Helper()
+		g, err := r.Group(name, Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	trial, control := group("trial"), group("control")
+	if err := r.Drop(trial); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.groups) != 1 || r.groups[0] != control {
+		t.Errorf("groups %v", r.groups)
+	}
+	if err := group("trial").Add(sleeper(t).Process.Pid); err != nil {
+		t.Error(err)
+	}
+	if _, err := control.Processes(); err != nil {
+		t.Errorf("the other group: %v", err)
+	}
+}

@@ -36,14 +36,16 @@ const (
 	DefaultIOPressure     = 90
 )
 
-// Limits fills in what was not asked for. Both worlds together may take half of
-// what is available. No world is given so little that it could not be made.
-func Limits(l model.Limits, r Room) model.Limits {
+// Limits fills in what was not asked for. All worlds that live at the same time
+// may together take half of what is available. No world is given so little that it
+// could not be made.
+func Limits(l model.Limits, r Room, worlds int) model.Limits {
+	share := int64(2 * worlds)
 	if l.MaxMemory == 0 {
-		l.MaxMemory = max(r.Memory/4, mebibyte)
+		l.MaxMemory = max(r.Memory/share, mebibyte)
 	}
 	if l.MaxDisk == 0 {
-		l.MaxDisk = max(min(r.Disk/4, mostDisk), mebibyte)
+		l.MaxDisk = max(min(r.Disk/share, mostDisk), mebibyte)
 	}
 	if l.MaxMemoryPressure == 0 {
 		l.MaxMemoryPressure = DefaultMemoryPressure
@@ -76,7 +78,10 @@ func WorldMemory(all []ProcessFacts) int64 {
 // ownCopies is what production takes itself while a snapshot lives: the pages
 // that it writes, which are the seed's as well, and the seed's page tables. The
 // kernel charges both to production's group: 8 bytes for a page of 4 KiB.
-func (f ProcessFacts) ownCopies() int64 { return f.Written/dirtyShare + f.Resident/512 }
+// It lives for so many rounds, and comes to write all of its memory in time.
+func (f ProcessFacts) ownCopies(rounds int) int64 {
+	return f.Written/int64(max(1, dirtyShare/max(1, rounds))) + f.Resident/512
+}
 
 // copiedBytes is the memory that is copied in the pause.
 func (f ProcessFacts) copiedBytes() (n int64) {
@@ -89,20 +94,21 @@ func (f ProcessFacts) copiedBytes() (n int64) {
 }
 
 // RefuseRoom refuses a run that the host, or the groups that production is in,
-// have no room for. l is complete.
-func RefuseRoom(all []ProcessFacts, l model.Limits, r Room) (refusals []model.Refusal) {
+// have no room for. l is complete, worlds is how many live at the same time, and
+// rounds is how often there are such.
+func RefuseRoom(all []ProcessFacts, l model.Limits, r Room, worlds, rounds int) (refusals []model.Refusal) {
 	world := WorldMemory(all)
 	var production int64
 	for _, f := range all {
-		production += f.ownCopies()
+		production += f.ownCopies(rounds)
 	}
-	need := 2*world + production + r.MemoryFloor()
+	need := int64(worlds)*world + production + r.MemoryFloor()
 	if r.Memory < need {
 		refusals = append(refusals, model.Refusal{
 			Object: "memory", Kind: "free memory",
-			Why: fmt.Sprintf("%s are available, and two worlds may need %s (%s each, %s for production's own copies, %s stay free)",
-				Size(r.Memory), Size(need), Size(world), Size(production), Size(r.MemoryFloor())),
-			Hint: "free memory, or pilot fewer members at once",
+			Why: fmt.Sprintf("%s are available, and %s worlds may need %s (%s each, %s for production's own copies, %s stay free)",
+				Size(r.Memory), number(worlds), Size(need), Size(world), Size(production), Size(r.MemoryFloor())),
+			Hint: "free memory, or pilot fewer members at once" + orFewer(worlds),
 		})
 	}
 	if l.MaxMemory < world {
@@ -112,16 +118,16 @@ func RefuseRoom(all []ProcessFacts, l model.Limits, r Room) (refusals []model.Re
 			Hint: "raise --max-memory to at least " + Size(world),
 		})
 	}
-	if need := 2*l.MaxDisk + r.DiskFloor(); r.Disk < need {
+	if need := int64(worlds)*l.MaxDisk + r.DiskFloor(); r.Disk < need {
 		refusals = append(refusals, model.Refusal{
 			Object: "disk", Kind: "free space",
-			Why: fmt.Sprintf("%s are free where worlds are kept, and two worlds may need %s (%s each, %s stay free)",
-				Size(r.Disk), Size(need), Size(l.MaxDisk), Size(r.DiskFloor())),
+			Why: fmt.Sprintf("%s are free where worlds are kept, and %s worlds may need %s (%s each, %s stay free)",
+				Size(r.Disk), number(worlds), Size(need), Size(l.MaxDisk), Size(r.DiskFloor())),
 			Hint: "free space, lower --max-disk, or set XDG_STATE_HOME to a directory on a larger file system",
 		})
 	}
 	for _, f := range all {
-		if own := f.ownCopies(); f.Headroom < own {
+		if own := f.ownCopies(rounds); f.Headroom < own {
 			refusals = append(refusals, model.Refusal{
 				Member: f.Member.Name, PID: f.Member.PID, Object: "cgroup " + f.Narrow, Kind: "memory limit",
 				Why: fmt.Sprintf("leaves it %s, and while a snapshot lives it may need %s more for its own copies of pages",
@@ -131,6 +137,22 @@ func RefuseRoom(all []ProcessFacts, l model.Limits, r Room) (refusals []model.Re
 		}
 	}
 	return refusals
+}
+
+// number is how many worlds there are, for people.
+func number(worlds int) string {
+	if worlds == 2 {
+		return "two"
+	}
+	return fmt.Sprint(worlds)
+}
+
+// orFewer is what helps where there are more worlds than a run needs.
+func orFewer(worlds int) string {
+	if worlds == 2 {
+		return ""
+	}
+	return ", or compare fewer actions"
 }
 
 // Size writes a number of bytes for people.

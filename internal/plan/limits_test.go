@@ -20,8 +20,36 @@ func TestLimits(t *testing.T) {
 		{model.Limits{}, Room{}, model.Limits{MaxMemory: mebibyte, MaxDisk: mebibyte, MaxMemoryPressure: 10, MaxIOPressure: 90}},
 		{model.Limits{MaxMemory: 7, MaxDisk: 8, MaxIOPressure: 9}, Room{Memory: gib, Disk: gib}, model.Limits{MaxMemory: 7, MaxDisk: 8, MaxMemoryPressure: 10, MaxIOPressure: 9}},
 	} {
-		if got := Limits(c.ask, c.room); got != c.want {
+		if got := Limits(c.ask, c.room, 2); got != c.want {
 			t.Errorf("%+v in %+v: got %+v, want %+v", c.ask, c.room, got, c.want)
+		}
+	}
+}
+
+func TestLimitsOfManyWorlds(t *testing.T) {
+	room := Room{Memory: 8 * gib, MemoryTotal: 8 * gib, Disk: 8 * gib, DiskTotal: 8 * gib}
+	got := Limits(model.Limits{}, room, 8)
+	if got.MaxMemory != gib/2 || got.MaxDisk != gib/2 {
+		t.Errorf("eight worlds share half of the room: got %+v", got)
+	}
+	got.MaxMemory = 2 * gib
+	refusals := RefuseRoom([]ProcessFacts{{Written: 4 * gib, Headroom: 64 * gib}}, got, room, 8, 1)
+	if len(refusals) != 1 || !strings.Contains(refusals[0].Why, "8 worlds may need 9754 MiB") || !strings.Contains(refusals[0].Hint, "fewer actions") {
+		t.Errorf("eight worlds of a GiB each do not fit into 8 GiB: %+v", refusals)
+	}
+}
+
+// TestLongSnapshots: the longer a snapshot lives, the more pages production copies,
+// but none twice.
+func TestLongSnapshots(t *testing.T) {
+	room := Room{Memory: 64 * gib, MemoryTotal: 64 * gib, Disk: 64 * gib, DiskTotal: 64 * gib}
+	for rounds, own := range map[int]int64{1: gib, 2: 2 * gib, 4: 4 * gib, 100: 4 * gib} {
+		for _, headroom := range []int64{own, own - 1} {
+			f := ProcessFacts{Written: 4 * gib, Headroom: headroom}
+			got := RefuseRoom([]ProcessFacts{f}, model.Limits{MaxMemory: 8 * gib, MaxDisk: gib}, room, 2, rounds)
+			if refused := len(got) > 0; refused != (headroom < own) {
+				t.Errorf("%d rounds and room for %s: %v", rounds, Size(headroom), got)
+			}
 		}
 	}
 }
@@ -61,7 +89,7 @@ func TestRefuseRoom(t *testing.T) {
 	} {
 		f, l, r := f, limits, ample
 		c.change(&f, &l, &r)
-		got := RefuseRoom([]ProcessFacts{f}, l, r)
+		got := RefuseRoom([]ProcessFacts{f}, l, r, 2, 1)
 		if len(c.want) == 0 && len(got) == 0 {
 			continue
 		}
