@@ -8,6 +8,8 @@ import (
 	"github.com/pilotexec/pilot/internal/agent"
 	"github.com/pilotexec/pilot/internal/cli"
 	"github.com/pilotexec/pilot/internal/demo"
+	"github.com/pilotexec/pilot/internal/terminal"
+	"github.com/pilotexec/pilot/internal/witness"
 	"github.com/pilotexec/pilot/internal/worldinit"
 )
 
@@ -21,6 +23,9 @@ func reexec() {
 // engine is what touches processes.
 func engine() cli.Engine { return agent.Engine{} }
 
+// look reads what a run depends on.
+var look = witness.Look
+
 // showDemo runs the demonstration, with this binary as pilot.
 func showDemo(ctx context.Context, stdout, stderr io.Writer) int {
 	return demo.Show(ctx, exe(), stdout, stderr)
@@ -33,3 +38,9 @@ func exe() string {
 	}
 	return "/proc/self/exe"
 }
+
+// userTerminal is the one that a shell is typed to.
+func userTerminal() cli.Terminal { return &terminal.User{} }
+
+// inWorld reports whether this process runs in a world.
+func inWorld() bool { return worldinit.Inside() }

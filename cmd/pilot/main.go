@@ -3,11 +3,8 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
 	"runtime/debug"
-	"syscall"
 
 	"github.com/pilotexec/pilot/internal/cli"
 )
@@ -18,20 +15,21 @@ func main() {
 }
 
 func run() int {
-	// The first signal cancels: production is let go, what was made is erased.
-	// Then signals act as usual again, so that a second Ctrl-C ends pilot at
-	// once, which harms no one but leaves work for pilot gc.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	user := userTerminal()
+	ctx, stop := cancelled(user)
 	defer stop()
-	context.AfterFunc(ctx, stop)
 	return cli.Main(ctx, os.Args[1:], cli.Env{
 		Stdin:      os.Stdin,
 		Stdout:     os.Stdout,
 		Stderr:     os.Stderr,
 		Getenv:     os.Getenv,
 		IsTerminal: isTerminal(os.Stdout),
+		AsksPerson: isTerminal(os.Stdin),
 		Version:    version(),
 		Engine:     engine(),
+		Look:       look,
+		Terminal:   user,
+		InWorld:    inWorld,
 		Demo:       showDemo,
 	})
 }

@@ -8,7 +8,10 @@ package cli
 import (
 	"context"
 	"io"
+	"time"
 
+	"github.com/pilotexec/pilot/internal/drift"
+	"github.com/pilotexec/pilot/internal/live"
 	"github.com/pilotexec/pilot/internal/model"
 )
 
@@ -24,8 +27,18 @@ type Engine interface {
 	// Run pilots spec. It reports phases ("snapshot", "spawn", ...) through
 	// progress, from one goroutine at a time.
 	Run(ctx context.Context, spec model.Spec, workDir string, progress func(phase, text string)) (*model.Report, error)
+	// Series pilots spec as s says, from one snapshot, and tells a report for each
+	// trial; those of finished rounds also when it returns an error.
+	Series(ctx context.Context, spec model.Spec, s model.Series, workDir string, progress func(phase, text string), told func(*model.Report)) error
 	// Sweep erases what dead runs left behind and tells what it erased.
 	Sweep(ctx context.Context, workDirs []string) ([]string, error)
+}
+
+// A Terminal is one at which a shell can be typed to.
+type Terminal interface {
+	live.Terminal
+	// Check says why nobody can type there, or nothing.
+	Check() error
 }
 
 // Env is the world of a command. Everything but the streams may be zero.
@@ -39,8 +52,19 @@ type Env struct {
 	Dir     string
 	// IsTerminal says that Stdout shows to a person.
 	IsTerminal bool
+	// AsksPerson says that a person can be asked: Stdin is a terminal.
+	AsksPerson bool
 	Version    string
 	Engine     Engine
+	// Look reads how the things are that a run depends on, and pilot.yaml where its
+	// path is not empty. Without it no run can be applied.
+	Look func(ctx context.Context, spec model.Spec, config string) (drift.Fingerprint, error)
+	// Now is the clock, by default the host's.
+	Now func() time.Time
+	// Terminal is the user's, nil where there is none.
+	Terminal Terminal
+	// InWorld reports whether this process runs in a world already.
+	InWorld func() bool
 	// Demo runs the demonstration and returns an exit status.
 	Demo func(ctx context.Context, stdout, stderr io.Writer) int
 }
@@ -62,6 +86,9 @@ func Main(ctx context.Context, args []string, env Env) int {
 	if env.Getenv == nil {
 		env.Getenv = func(string) string { return "" }
 	}
+	if env.Now == nil {
+		env.Now = time.Now
+	}
 	a := &app{Env: env}
 	status, err := a.dispatch(ctx, args)
 	if err != nil {
@@ -71,7 +98,11 @@ func Main(ctx context.Context, args []string, env Env) int {
 }
 
 // An app is one invocation.
-type app struct{ Env }
+type app struct {
+	Env
+	// outcome says more about a run that was cancelled.
+	outcome string
+}
 
 func (a *app) dispatch(ctx context.Context, args []string) (int, error) {
 	if len(args) == 0 {

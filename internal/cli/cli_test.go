@@ -31,6 +31,10 @@ type fake struct {
 	spec  *model.Spec // the last one run or examined
 	work  string
 	swept []string
+
+	series   *model.Series  // the last one
+	statuses []model.Status // of its reports, instead of status
+	broken   int            // it is cancelled after so many reports, 0 for never
 }
 
 func (f *fake) Find(_ context.Context, match string, pids []int) ([]model.Member, error) {
@@ -65,6 +69,30 @@ func (f *fake) Run(_ context.Context, spec model.Spec, work string, progress fun
 		Verdict: model.Verdict{Status: f.status, Reason: "because"}}, nil
 }
 
+func (f *fake) Series(ctx context.Context, spec model.Spec, s model.Series, work string, progress func(string, string), told func(*model.Report)) error {
+	f.series = &s
+	actions := s.Actions
+	if len(actions) == 0 {
+		actions = [][]string{spec.Action}
+	}
+	for n := range s.Count() {
+		if f.broken > 0 && n == f.broken {
+			return context.Canceled
+		}
+		spec.Action = actions[n%len(actions)]
+		r, err := f.Run(ctx, spec, work, progress)
+		if err != nil {
+			return err
+		}
+		r.Part = &model.Part{Number: n + 1, Of: s.Count(), Jitter: s.Jitter}
+		if n < len(f.statuses) {
+			r.Verdict.Status = f.statuses[n]
+		}
+		told(r)
+	}
+	return nil
+}
+
 func (f *fake) Sweep(_ context.Context, dirs []string) ([]string, error) {
 	f.swept = dirs
 	for _, d := range dirs {
@@ -91,6 +119,7 @@ type bench struct {
 	dir    string
 	tty    bool
 	demo   func(context.Context, io.Writer, io.Writer) int
+	more   func(*Env) // what else the environment has; nil for nothing
 }
 
 func newBench(t *testing.T, e Engine) *bench {
@@ -100,8 +129,12 @@ func newBench(t *testing.T, e Engine) *bench {
 func (b *bench) run(args ...string) (status int, stdout, stderr string) {
 	b.t.Helper()
 	var out, errs bytes.Buffer
-	status = Main(b.t.Context(), args, Env{Stdout: &out, Stderr: &errs, Dir: b.dir, IsTerminal: b.tty,
-		Getenv: func(k string) string { return b.env[k] }, Environ: []string{"A=b"}, Engine: b.engine, Demo: b.demo, Version: "v1"})
+	env := Env{Stdout: &out, Stderr: &errs, Dir: b.dir, IsTerminal: b.tty,
+		Getenv: func(k string) string { return b.env[k] }, Environ: []string{"A=b"}, Engine: b.engine, Demo: b.demo, Version: "v1"}
+	if b.more != nil {
+		b.more(&env)
+	}
+	status = Main(b.t.Context(), args, env)
 	return status, out.String(), errs.String()
 }
 
@@ -276,8 +309,10 @@ func TestRunFailures(t *testing.T) {
 		{"hint", &model.HintError{Err: errors.New("pause: budget"), Hint: "raise --max-pause"}, ExitError, "pilot: error: pause: budget\npilot: hint: raise --max-pause\n"},
 		{"plain", errors.New("spawn: no space left on device"), ExitError, "pilot: error: spawn: no space left on device\n"},
 		{"several", errors.Join(errors.New("a"), errors.New("b")), ExitError, "pilot: error: a\npilot: error: b\n"},
-		{"cancelled", context.Canceled, ExitCancelled, "pilot: spawn\npilot: cancelled\n"},
-		{"cancelled with more", fmt.Errorf("snapshot: %w", context.Canceled), ExitCancelled, "pilot: error: snapshot: context canceled\npilot: cancelled\n"},
+		{"cancelled", context.Canceled, ExitCancelled, "pilot: spawn\npilot: cancelled: production goes on, the worlds are erased\n"},
+		{"cancelled in a step", fmt.Errorf("snapshot: %w", context.Canceled), ExitCancelled, "pilot: spawn\npilot: cancelled: production goes on, the worlds are erased\n"},
+		{"cancelled with more", errors.Join(context.Canceled, errors.New("remove image: busy")), ExitCancelled,
+			"pilot: error: remove image: busy\npilot: cancelled: production goes on; pilot gc erases what is left\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e := cluster()

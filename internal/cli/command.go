@@ -35,6 +35,12 @@ type action func(ctx context.Context, operands []string) (int, error)
 func commands() []command {
 	return []command{
 		runCommand,          // run.go
+		compareCommand,      // compare.go
+		applyCommand,        // apply.go
+		shellCommand,        // shell.go
+		statusCommand,       // live.go
+		stopCommand,         // live.go
+		extendCommand,       // live.go
 		reportCommand,       // report.go
 		treeCommand,         // tree.go
 		doctorCommand,       // doctor.go

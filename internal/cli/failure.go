@@ -36,10 +36,10 @@ func (a *app) fail(err error) int {
 		a.complain(err, misuse.Hint)
 		return ExitUsage
 	case errors.Is(err, context.Canceled):
-		if err != context.Canceled { // what else went wrong matters as well
-			a.complain(err, "")
+		for _, other := range besides(err) { // what else went wrong matters as well
+			a.complain(other, "")
 		}
-		fmt.Fprintln(a.Stderr, "pilot: cancelled")
+		fmt.Fprintln(a.Stderr, "pilot: cancelled"+a.outcome)
 		return ExitCancelled
 	case errors.As(err, &hinted):
 		a.complain(err, hinted.Hint)
@@ -47,6 +47,20 @@ func (a *app) fail(err error) int {
 		a.complain(err, "")
 	}
 	return ExitError
+}
+
+// besides returns what is joined in err beside the cancellation.
+func besides(err error) (others []error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			others = append(others, besides(e)...)
+		}
+		return others
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return []error{err}
 }
 
 // complain writes each line of err, and the hint unless it is empty.

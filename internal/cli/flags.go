@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/pilotexec/pilot/internal/config"
+	"github.com/pilotexec/pilot/internal/injury"
+	"github.com/pilotexec/pilot/internal/model"
 )
 
 // A texts is a flag that may be given several times.
@@ -59,6 +61,26 @@ func (r *rules) Set(s string) error {
 	e, err := config.ParseEgress(s)
 	if err == nil {
 		*r = append(*r, e)
+	}
+	return err
+}
+
+// injuries is the flag --also-fail, repeatable.
+type injuries []model.Injury
+
+func (i *injuries) String() string {
+	var list []string
+	for _, one := range *i {
+		list = append(list, one.String())
+	}
+	return strings.Join(list, ",")
+}
+
+// Set adds the second failure in s.
+func (i *injuries) Set(s string) error {
+	one, err := injury.Parse(s)
+	if err == nil {
+		*i = append(*i, one)
 	}
 	return err
 }

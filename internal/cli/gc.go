@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 
+	"github.com/pilotexec/pilot/internal/control"
 	"github.com/pilotexec/pilot/internal/registry"
 )
 
@@ -38,6 +39,9 @@ func (a *app) gc(ctx context.Context) error {
 	for _, e := range entries {
 		if e.Running() {
 			continue
+		}
+		if err := control.Sweep(e.Dir); err != nil {
+			return err
 		}
 		if e.Leftovers() {
 			workDirs = append(workDirs, e.Work)

@@ -179,10 +179,7 @@ func foreign(members []model.Member) bool {
 
 // presetChecks are the preset's checks, asked by pilot's own program.
 func presetChecks(p preset.Preset, nodes []preset.Node, foreign bool) (checks []config.Check, notes []string) {
-	self, err := os.Executable()
-	if err == nil {
-		self, err = filepath.EvalSymlinks(self)
-	}
+	self, err := ownProgram()
 	switch {
 	case foreign:
 		return nil, []string{"the members have mounts of their own, in which pilot is not: their preset has no checks, give some with --check"}
@@ -212,6 +209,15 @@ func presetChecks(p preset.Preset, nodes []preset.Node, foreign bool) (checks []
 		})
 	}
 	return checks, notes
+}
+
+// ownProgram is where this program is, for worlds to run it.
+func ownProgram() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(self)
 }
 
 func appendAddr(list []string, addr string) []string {

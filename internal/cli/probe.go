@@ -15,8 +15,9 @@ var probeCommand = command{
 	name: "probe", args: "SYSTEM [QUESTION] ADDR...", hidden: true,
 	short: "ask servers how they are and how much they hold",
 	long: `SYSTEM is http, tcp, etcd, redis, zookeeper, nats or kafka; QUESTION is health
-(the default) or numbers, or members of etcd. It is what the checks of presets run.
-Health wants all servers to serve. Numbers are the most that any that answers has;
+(the default), numbers or roles, or members of etcd. It is what the checks of presets
+run, and pilot apply. Health wants all servers to serve. Roles are who leads, and
+who the members are. Numbers are the most that any that answers has;
 one behind ~ may fall. Nothing is written to a server.`,
 	setup: func(a *app, _ *flag.FlagSet) action {
 		return func(ctx context.Context, operands []string) (int, error) { return a.probe(ctx, operands) }

@@ -39,6 +39,10 @@ func (p progress) announce(spec model.Spec) {
 	if len(down) > 0 {
 		p.printf("down: %s", strings.Join(down, ", "))
 	}
+	if spec.Shell {
+		p.printf("a shell in the fork follows, for at most %s; what is done there has no effect on production", spec.Timeout)
+		return
+	}
 	p.printf("will try in the fork: %s", strings.Join(mask.Args(spec.Action), " "))
 }
 
@@ -54,4 +58,7 @@ func (p progress) phase(phase, text string) {
 func (p progress) released(r *model.Report) {
 	p.printf("production was released after %.1f ms and goes on", float64(r.Pause.Total)/float64(time.Millisecond))
 	p.printf("next: pilot report %s -o json", r.ID)
+	if r.Verdict.Status == model.Pass {
+		p.printf("for real: pilot apply %s", r.ID)
+	}
 }

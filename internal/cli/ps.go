@@ -53,7 +53,7 @@ func (a *app) ps(f format) error {
 		if !e.Started.IsZero() {
 			started = e.Started.Local().Format(time.DateTime)
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", e.ID, e.Status, started, printable(strings.Join(e.Members, ",")), printable(strings.Join(e.Action, " ")))
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", e.ID, e.Status, started, printable(strings.Join(e.Members, ",")), part(e.Part)+printable(strings.Join(e.Action, " ")))
 		abandoned = abandoned || e.Status == registry.Abandoned
 	}
 	if err := tw.Flush(); err != nil {
@@ -63,6 +63,14 @@ func (a *app) ps(f format) error {
 		fmt.Fprintln(a.Stderr, "pilot: hint: pilot gc erases what abandoned runs left behind")
 	}
 	return nil
+}
+
+// part says which one of a series a run is.
+func part(p *model.Part) string {
+	if p == nil {
+		return ""
+	}
+	return fmt.Sprintf("[%d/%d of %s] ", p.Number, p.Of, p.Series)
 }
 
 // printable is s, quoted if it holds what a line cannot show.
