@@ -26,6 +26,7 @@ type Paths struct {
 	NATS          string
 	Java          string
 	ZooKeeperLib  string // directory of jars
+	KafkaLib      string // the same
 	Redis         string
 	RedisLib      string // directory for LD_LIBRARY_PATH, or empty
 }
@@ -34,7 +35,7 @@ type Paths struct {
 // client sysprobe. What is in the cache already is not made again.
 //
 // It needs the source tree, a Go toolchain, and what a kind needs: Java and
-// Maven for ZooKeeper, redis-server or apt-get for Redis.
+// Maven for ZooKeeper and Kafka, redis-server or apt-get for Redis.
 func Build(ctx context.Context, kinds ...Kind) (Paths, error) {
 	if len(kinds) == 0 {
 		kinds = Kinds
@@ -67,7 +68,9 @@ func Build(ctx context.Context, kinds ...Kind) (Paths, error) {
 		case NATS:
 			p.NATS, err = b.goBinary("nats-server")
 		case ZooKeeper:
-			p.Java, p.ZooKeeperLib, err = b.zookeeper()
+			p.Java, p.ZooKeeperLib, err = b.jars("zookeeper")
+		case Kafka:
+			p.Java, p.KafkaLib, err = b.jars("kafka")
 		case Redis:
 			p.Redis, p.RedisLib, err = b.redis()
 		default:
@@ -186,15 +189,16 @@ func (b *builder) goBinary(name string) (string, error) {
 	return filepath.Join(dir, name), err
 }
 
-func (b *builder) zookeeper() (java, lib string, err error) {
+// jars resolves what a directory of the module "systems" names to Maven.
+func (b *builder) jars(name string) (java, lib string, err error) {
 	if java, err = exec.LookPath("java"); err != nil {
 		return "", "", err
 	}
 	if java, err = filepath.EvalSymlinks(java); err != nil {
 		return "", "", err
 	}
-	lib, err = b.cached("zookeeper", []string{"zookeeper"}, func(dir string) error {
-		return b.run(nil, filepath.Join(b.src, "zookeeper"),
+	lib, err = b.cached(name, []string{filepath.Join(name, "pom.xml")}, func(dir string) error {
+		return b.run(nil, filepath.Join(b.src, name),
 			"mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+dir)
 	})
 	return java, lib, err

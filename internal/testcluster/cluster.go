@@ -117,6 +117,8 @@ func (c *Cluster) layOut(n int) error {
 		return c.layOutZooKeeper()
 	case Redis:
 		return c.layOutRedis()
+	case Kafka:
+		return c.layOutKafka()
 	}
 	return fmt.Errorf("unknown kind %q", c.Kind)
 }

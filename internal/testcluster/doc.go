@@ -2,7 +2,8 @@
 
 // Package testcluster builds and runs real servers for tests and the demo:
 // three etcd, three NATS servers with JetStream, a ZooKeeper ensemble of
-// three, or a Redis master with a replica.
+// three, a Redis master with a replica, or three Kafka brokers that are their own
+// controllers.
 //
 // Everything runs on 127.0.0.1. A cluster keeps all its files in the directory
 // that it was started with; binaries are kept in the user's cache directory.
@@ -19,10 +20,11 @@ const (
 	NATS      Kind = "nats"
 	ZooKeeper Kind = "zookeeper"
 	Redis     Kind = "redis"
+	Kafka     Kind = "kafka"
 )
 
 // Kinds is every system.
-var Kinds = []Kind{Etcd, NATS, ZooKeeper, Redis}
+var Kinds = []Kind{Etcd, NATS, ZooKeeper, Redis, Kafka}
 
 // DefaultSize is how many members a cluster of this kind has in tests.
 func (k Kind) DefaultSize() int {

@@ -100,7 +100,7 @@ admin.enableServer=false
 			return err
 		}
 		m.Args = []string{c.bin.Java,
-			"-Xmx128m",
+			"-Xmx512m",
 			"-Dlogback.configurationFile=" + logback,
 			"-cp", filepath.Join(c.bin.ZooKeeperLib, "*"),
 			"org.apache.zookeeper.server.quorum.QuorumPeerMain", conf,
@@ -135,6 +135,54 @@ repl-diskless-sync-delay 0
 		m.Args = []string{c.bin.Redis, conf}
 		if c.bin.RedisLib != "" {
 			m.Env = append(slices.Clone(m.Env), "LD_LIBRARY_PATH="+c.bin.RedisLib)
+		}
+	}
+	return nil
+}
+
+// kafkaLog4j logs to stdout as Kafka's own configuration does.
+const kafkaLog4j = `log4j.rootLogger=INFO, OUT
+log4j.appender.OUT=org.apache.log4j.ConsoleAppender
+log4j.appender.OUT.layout=org.apache.log4j.PatternLayout
+log4j.appender.OUT.layout.ConversionPattern=[%d] %p %m (%c)%n
+`
+
+// layOutKafka formats the data directories as kafka-storage.sh would: a JVM for
+// each takes seconds.
+func (c *Cluster) layOutKafka() error {
+	log4j := filepath.Join(c.Dir, "log4j.properties")
+	if err := os.WriteFile(log4j, []byte(kafkaLog4j), 0o644); err != nil {
+		return err
+	}
+	var voters []string
+	for i, m := range c.Members {
+		voters = append(voters, fmt.Sprintf("%d@%s", i+1, m.Peer))
+	}
+	for i, m := range c.Members {
+		m.Monitor = ""
+		conf := filepath.Join(c.Dir, m.Name+".properties")
+		text := fmt.Sprintf(`process.roles=broker,controller
+node.id=%d
+controller.quorum.voters=%s
+listeners=PLAINTEXT://%s,CONTROLLER://%s
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=%s
+connections.max.idle.ms=3600000
+auto.leader.rebalance.enable=false
+`, i+1, strings.Join(voters, ","), m.Client, m.Peer, m.Data)
+		if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+			return err
+		}
+		meta := fmt.Sprintf("version=1\ncluster.id=cGlsb3QtdGVzdC1jbHVzdA\nnode.id=%d\n", i+1)
+		if err := os.WriteFile(filepath.Join(m.Data, "meta.properties"), []byte(meta), 0o644); err != nil {
+			return err
+		}
+		m.Args = []string{c.bin.Java,
+			"-Xmx256m", "-XX:-UsePerfData",
+			"-Dlog4j.configuration=file:" + log4j,
+			"-cp", filepath.Join(c.bin.KafkaLib, "*"),
+			"kafka.Kafka", conf,
 		}
 	}
 	return nil

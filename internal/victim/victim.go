@@ -76,6 +76,7 @@ var kinds = map[string]func(dir string) (step, error){
 
 	"tcp-server":   tcpServer,
 	"tcp-client":   tcpClient,
+	"tcp-port":     tcpPort,
 	"mptcp-server": mptcpServer,
 	"mptcp-client": mptcpClient,
 	"mptcp-full":   mptcpFull,

@@ -2,7 +2,7 @@
 //
 //	sysprobe SYSTEM VERB [flags]
 //
-// SYSTEM is etcd, nats, zk or redis. The verbs mean the same for all of them:
+// SYSTEM is etcd, nats, zk, redis or kafka. The verbs mean the same for all of them:
 //
 //	status  print one JSON object: who leads, in which term, what is stored
 //	health  exit 0 if every endpoint serves consistent requests
@@ -61,6 +61,7 @@ var systems = map[string]system{
 	"nats":  {natsStatus, natsHealth, openNATS, nil},
 	"zk":    {zkStatus, zkHealth, openZK, nil},
 	"redis": {redisStatus, redisHealth, openRedis, nil},
+	"kafka": {kafkaStatus, kafkaHealth, openKafka, nil},
 }
 
 func main() {

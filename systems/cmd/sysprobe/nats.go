@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -217,18 +218,25 @@ func openNATS(_ context.Context, o *options, endpoint string) (store, error) {
 	return &natsStore{conn: nc, js: js, prefix: o.prefix, losses: losses}, nil
 }
 
-// Init makes the stream, if another worker has not made it.
+// Init makes the stream, if another worker has not made it. A server whose group
+// of leaders is young may never answer, so it asks again.
 func (s *natsStore) Init(ctx context.Context) (err error) {
-	s.stream, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name:     s.prefix,
-		Subjects: []string{s.prefix + ".>"},
-		Replicas: natsReplicas,
-		Storage:  jetstream.FileStorage,
-	})
-	if err != nil {
-		return err
+	for {
+		once, cancel := context.WithTimeout(ctx, 2*time.Second)
+		s.stream, err = s.js.CreateOrUpdateStream(once, jetstream.StreamConfig{
+			Name:     s.prefix,
+			Subjects: []string{s.prefix + ".>"},
+			Replicas: natsReplicas,
+			Storage:  jetstream.FileStorage,
+		})
+		cancel()
+		if err == nil {
+			return s.reach(ctx)
+		}
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
 	}
-	return s.reach(ctx)
 }
 
 // reach returns when the stream answers through our server, which learns of a
