@@ -24,6 +24,7 @@ var layers = map[string]layer{
 	"abi":     data,
 	"config":  data,
 	"fault":   data,
+	"live":    data,
 	"model":   data,
 	"nearest": data,
 	"peer":    data,
@@ -31,35 +32,44 @@ var layers = map[string]layer{
 
 	"causal":   decisions,
 	"cut":      decisions,
+	"drift":    decisions,
 	"filter":   decisions,
+	"injury":   decisions,
 	"loglines": decisions,
 	"mask":     decisions,
 	"plan":     decisions,
 	"preset":   decisions,
 	"records":  decisions,
+	"series":   decisions,
 	"verdict":  decisions,
 
+	"bpf":      edge,
 	"seal":     edge,
 	"osthread": edge,
 	"sys":      edge,
 
-	"features": readers,
-	"probe":    readers,
-	"procfs":   readers,
-	"sockdiag": readers,
+	"features":  readers,
+	"pagetrack": readers,
+	"probe":     readers,
+	"procfs":    readers,
+	"sockdiag":  readers,
 
 	"cgroup":    mechanisms,
 	"collapse":  mechanisms,
 	"egress":    mechanisms,
+	"hotspot":   mechanisms,
 	"image":     mechanisms,
 	"mountns":   mechanisms,
 	"netns":     mechanisms,
+	"partition": mechanisms,
 	"supervise": mechanisms,
 	"tcprepair": mechanisms,
+	"terminal":  mechanisms,
 	"trace":     mechanisms,
 	"tracee":    mechanisms,
 	"unwind":    mechanisms,
 	"userns":    mechanisms,
+	"witness":   mechanisms,
 	"worldinit": mechanisms,
 
 	"kobj": objects,
@@ -70,6 +80,7 @@ var layers = map[string]layer{
 	"spawn":   executors,
 
 	"agent":    services,
+	"control":  services,
 	"coord":    services,
 	"registry": services,
 
@@ -90,6 +101,7 @@ var layers = map[string]layer{
 	"victim":       tests,
 	"victim/*":     tests,
 	"limittest":    tests,
+	"livetest":     tests,
 	"deadlinetest": tests,
 }
 
@@ -97,6 +109,7 @@ var layers = map[string]layer{
 var sideways = map[[2]string]string{
 	{"config", "nearest"}:   "suggests what an unknown key may have meant",
 	{"config", "peer"}:      "the form of a peer is checked where its line is known",
+	{"live", "model"}:       "what was done to a run is a part of its report",
 	{"causal", "loglines"}:  "lines that tell of errors are marked in the tree",
 	{"capture", "journal"}:  "every step is recorded with its undo",
 	{"spawn", "journal"}:    "every step is recorded with its undo",
@@ -104,6 +117,8 @@ var sideways = map[[2]string]string{
 	{"supervise", "unwind"}: "what was tried comes with its call stack",
 	{"trace", "unwind"}:     "functions of call stacks are named",
 	{"observe", "spawn"}:    "what is observed is a world",
+	{"series", "verdict"}:   "what a check gave is said in the verdict's words",
+	{"series", "records"}:   "files of known systems are told from others",
 	{"cli", "report"}:       "commands print reports",
 	{"cli", "page"}:         "and write them as HTML",
 	{"demo", "testcluster"}: "the demo's production is a test cluster",
@@ -124,10 +139,10 @@ var restricted = map[string][]string{
 	"golang.org/x/sys/unix": {
 		"sys",
 		// They use constants and plain calls that sys would only pass on.
-		"agent", "capture", "image", "kobj", "observe", "seal", "spawn", "supervise", "trace", "tracee", "worldinit",
+		"agent", "capture", "image", "kobj", "observe", "pagetrack", "seal", "spawn", "supervise", "trace", "tracee", "worldinit",
 		"victim", "victim/*",
 	},
 }
 
 // portable are the packages that build on any system.
-var portable = []string{"cli", "report", "verdict", "config", "registry", "model", "plan", "causal", "nearest", "peer", "mask", "page", "records", "preset", "probe"}
+var portable = []string{"cli", "report", "verdict", "config", "registry", "model", "plan", "causal", "nearest", "peer", "injury", "mask", "page", "records", "preset", "probe", "drift", "live", "control"}

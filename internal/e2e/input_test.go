@@ -229,9 +229,16 @@ func TestPrivInterrupt(t *testing.T) {
 	testenv.Privileged(t)
 	binary := pilotBinary(t)
 	victim := sleeper(t)
-	for i := range 14 {
+	pid := strconv.Itoa(victim.Process.Pid)
+	lines := [][]string{
+		{"run", "-q", "--settle", "1s", "--pid", pid, "--", "sleep", "60"},
+		{"compare", "-q", "--settle", "1s", "--pid", pid, "--controls", "2", "sleep 60", "sleep 61", "sleep 62"},
+		{"run", "-q", "--settle", "1ms", "--pid", pid, "--repeat", "99", "--", "true"},
+	}
+	for n := range 14 * len(lines) {
+		i, line := n/len(lines), lines[n%len(lines)]
 		state := t.TempDir()
-		cmd := exec.CommandContext(t.Context(), binary, "run", "-q", "--settle", "1s", "--pid", strconv.Itoa(victim.Process.Pid), "--", "sleep", "60")
+		cmd := exec.CommandContext(t.Context(), binary, line...)
 		cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+state)
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out

@@ -8,12 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/probe"
+	"github.com/pilotexec/pilot/internal/testcluster"
 	"github.com/pilotexec/pilot/internal/testenv"
 )
 
@@ -22,30 +25,6 @@ type broker struct {
 	dir, jars, conf, data, client string
 	java, pilot                   string
 	cmd                           *exec.Cmd
-}
-
-// kafkaJars resolves Kafka into the cache, once.
-func kafkaJars(t *testing.T) string {
-	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(cache, "pilot-systems", "kafka-3.9.0")
-	if _, err := os.Stat(dir); err == nil {
-		return dir
-	}
-	tmp := dir + ".tmp"
-	defer os.RemoveAll(tmp)
-	mvn := exec.CommandContext(t.Context(), "mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+tmp)
-	mvn.Dir = "../../systems/kafka"
-	if out, err := mvn.CombinedOutput(); err != nil {
-		t.Fatalf("mvn: %v\n%s", err, out)
-	}
-	if err := os.Rename(tmp, dir); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 func freeAddr(t *testing.T) string {
@@ -65,7 +44,11 @@ func newBroker(t *testing.T, dir string) *broker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &broker{dir: dir, jars: kafkaJars(t) + "/*", conf: filepath.Join(dir, "server.properties"), data: filepath.Join(dir, "data"), java: java, pilot: pilotBinary(t)}
+	bin, err := testcluster.Build(t.Context(), testcluster.Kafka)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &broker{dir: dir, jars: bin.KafkaLib + "/*", conf: filepath.Join(dir, "server.properties"), data: filepath.Join(dir, "data"), java: java, pilot: pilotBinary(t)}
 	b.client = freeAddr(t)
 	controller := freeAddr(t)
 	conf := fmt.Sprintf(`process.roles=broker,controller
@@ -138,6 +121,9 @@ func TestPrivRecordsKafka(t *testing.T) {
 	testenv.Privileged(t)
 	dir := publicDir(t)
 	b := newBroker(t, dir)
+	if lines, err := probe.Ask(t.Context(), "kafka", []string{b.client}, "roles"); err != nil || !slices.Equal(lines, []string{b.client + " knows broker 1 at " + b.client}) {
+		t.Errorf("roles: got %q, %v", lines, err)
+	}
 	pids := []int{b.cmd.Process.Pid}
 	keep := pilotAction(t, dir, os.Environ(), "kafka", pids, b.restart())
 	if keep.Verdict.Status != model.Pass {

@@ -121,7 +121,7 @@ func pilotAction(t *testing.T, dir string, env []string, preset string, pids []i
 		t.Fatal(err)
 	}
 	members := strings.Trim(strings.ReplaceAll(fmt.Sprint(pids), " ", ","), "[]")
-	cmd := exec.CommandContext(t.Context(), pilotBinary(t), "run", "-q", "--json", "--settle", "2s", "--max-pause", "1s", "--timeout", "150s",
+	cmd := exec.CommandContext(t.Context(), pilotBinary(t), "run", "-q", "--json", "--settle", "2s", "--patience", "0s", "--max-pause", "1s", "--timeout", "150s",
 		"--preset", preset, "--pid", members, "--", "sh", path)
 	cmd.Env = append(env, "XDG_STATE_HOME="+filepath.Join(dir, "state"))
 	var stdout, stderr bytes.Buffer

@@ -4,10 +4,13 @@ package e2e
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +24,7 @@ func TestPrivRunEtcd(t *testing.T)      { testRun(t, testcluster.Etcd) }
 func TestPrivRunNATS(t *testing.T)      { testRun(t, testcluster.NATS) }
 func TestPrivRunZooKeeper(t *testing.T) { testRun(t, testcluster.ZooKeeper) }
 func TestPrivRunRedis(t *testing.T)     { testRun(t, testcluster.Redis) }
+func TestPrivRunKafka(t *testing.T)     { testRun(t, testcluster.Kafka) }
 
 // testRun pilots an action that does nothing, as a user would: with pids only.
 // The data directories are found, the check passes, and nothing is alarming.
@@ -35,7 +39,7 @@ func testRun(t *testing.T, kind testcluster.Kind) {
 	health := strings.Join(cluster.HealthCommand(), " ")
 	run := func(want int, action ...string) model.Report {
 		t.Helper()
-		args := []string{"--settle", "1s", "--pid", strings.Join(pids, ","), "--check", health, "--"}
+		args := []string{"--settle", "1s", "--trace", "full", "--pid", strings.Join(pids, ","), "--check", health, "--"}
 		return pilotRun(t, binary, dir, want, append(args, action...)...)
 	}
 	r := run(0, "true")
@@ -51,6 +55,15 @@ func testRun(t *testing.T, kind testcluster.Kind) {
 	r = run(2, "kill", "-9", pids[len(pids)-1])
 	if !strings.Contains(r.Verdict.Reason, "SIGKILL") {
 		t.Errorf("reason %q does not tell of the killed member", r.Verdict.Reason)
+	}
+	// The others say so at once, as an error.
+	if kind == testcluster.NATS && !slices.ContainsFunc(r.Verdict.Findings, func(f model.Finding) bool {
+		return f.Rule == "log-error" && strings.Contains(f.Message, "route")
+	}) {
+		t.Errorf("no error in the logs of the others: %+v", r.Verdict.Findings)
+	}
+	if kind == testcluster.ZooKeeper && !strings.Contains(eventsOf(t, dir), "sun.nio.ch.") {
+		t.Errorf("no call stack names a function in Java")
 	}
 	// A namespace lives as long as a process is in it: a world's init and what
 	// it started name the world, seeds and stems are children of members.
@@ -75,7 +88,7 @@ func testRun(t *testing.T, kind testcluster.Kind) {
 // has the state of all runs.
 func pilotRun(t *testing.T, binary, dir string, want int, args ...string) (r model.Report) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), binary, append([]string{"run", "-q", "--json"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), binary, append([]string{"run", "-q", "--json", "--patience", "0s"}, args...)...)
 	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(dir, "state"))
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -90,6 +103,28 @@ func pilotRun(t *testing.T, binary, dir string, want int, args ...string) (r mod
 		t.Errorf("left behind: %v", r.Leftovers)
 	}
 	return r
+}
+
+// eventsOf returns the events of all trials below dir, as JSON.
+func eventsOf(t *testing.T, dir string) string {
+	t.Helper()
+	var all bytes.Buffer
+	files, _ := filepath.Glob(filepath.Join(dir, "state", "pilot", "runs", "*", "trial.events.jsonl.gz"))
+	for _, file := range files {
+		f, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		z, err := gzip.NewReader(f)
+		if err == nil {
+			_, err = io.Copy(&all, z)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	return all.String()
 }
 
 // processesNaming lists the processes that have path in their command line.

@@ -40,6 +40,7 @@ func TestPrivEpoll(t *testing.T)           { one(t, "epoll") }
 func TestPrivInotify(t *testing.T)         { one(t, "inotify") }
 func TestPrivUnixPairs(t *testing.T)       { one(t, "unixpair") }
 func TestPrivUnixListener(t *testing.T)    { one(t, "unixlisten") }
+func TestPrivSharedPort(t *testing.T)      { one(t, "tcp-port") }
 func TestPrivUnixQueue(t *testing.T)       { one(t, "unixqueue") }
 func TestPrivNetlink(t *testing.T)         { one(t, "netlink") }
 func TestPrivTimers(t *testing.T)          { one(t, "timers") }

@@ -126,11 +126,18 @@ type order struct {
 	Available int64
 	Sweep     bool
 	RealHost  bool // how it fares is read
+	// Series has a series made instead of a run. Cancel is the phase in whose
+	// second beginning it is cancelled, or empty.
+	Series *model.Series
+	Cancel string
 }
 
 // An outcome is what the agent tells.
 type outcome struct {
 	Report  *model.Report
+	Reports []*model.Report // of a series
+	// Kept is the most worlds that had files when one was made.
+	Kept    int
 	Err     string
 	Refused bool
 	Swept   []string
@@ -205,8 +212,11 @@ func agentMain() {
 	var err error
 	if o.Sweep {
 		got.Swept, err = agent.Engine{}.Sweep(context.Background(), []string{o.Work})
-	} else {
+	} else if o.Series == nil {
 		got.Report, err = o.run(&got)
+	}
+	if o.Series != nil {
+		err = o.series(&got)
 	}
 	var refused *model.RefusedError
 	if got.Refused = errors.As(err, &refused); err != nil {

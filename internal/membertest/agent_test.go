@@ -19,6 +19,7 @@ import (
 	"github.com/pilotexec/pilot/internal/capture"
 	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/image"
+	"github.com/pilotexec/pilot/internal/live"
 	"github.com/pilotexec/pilot/internal/model"
 	"github.com/pilotexec/pilot/internal/observe"
 	"github.com/pilotexec/pilot/internal/osthread"
@@ -40,8 +41,13 @@ type request struct {
 	Dir     string
 	// Doctor asks for diagnoses only, Take for a snapshot without a check.
 	Doctor, Take bool
-	// Action asks for a whole run.
-	Action []string
+	// Action asks for a whole run, and with Series for several. Controls is the
+	// spec's.
+	Action   []string
+	Series   *model.Series
+	Controls int
+	// Typed is typed to the action, which is a shell if it is not empty.
+	Typed string
 	// Fault strikes the snapshot and the worlds. Diary is a file that tells of it.
 	Fault fault.Injection
 	Diary string
@@ -55,6 +61,7 @@ type outcome struct {
 	Pause     model.Pause
 	Diagnoses []model.Diagnosis
 	Report    *model.Report
+	Reports   []*model.Report // of a series
 }
 
 func (o *outcome) problem(format string, args ...any) {
@@ -111,10 +118,23 @@ func (o *outcome) run(req request) {
 	spec := model.Spec{
 		Trace:   model.TraceEffects,
 		Members: req.Members, Action: req.Action, Dir: "/", Env: os.Environ(),
-		MaxPause: 500 * time.Millisecond, Timeout: testenv.Patience, Settle: 100 * time.Millisecond,
+		MaxPause: 500 * time.Millisecond, Timeout: testenv.Patience, Settle: 100 * time.Millisecond, Controls: req.Controls,
+	}
+	ctx := context.Background()
+	if spec.Shell = req.Typed != ""; spec.Shell {
+		steer := &live.Steer{}
+		steer.SetTerminal(newScript(req.Typed))
+		ctx = live.With(ctx, steer)
 	}
 	var err error
-	if o.Report, err = (agent.Engine{}).Run(context.Background(), spec, req.Dir, func(string, string) {}); err != nil {
+	if req.Series != nil {
+		told := func(r *model.Report) { o.Reports = append(o.Reports, r) }
+		if err = (agent.Engine{}).Series(ctx, spec, *req.Series, req.Dir, func(string, string) {}, told); err != nil {
+			o.problem("series: %v", err)
+		}
+		return
+	}
+	if o.Report, err = (agent.Engine{}).Run(ctx, spec, req.Dir, func(string, string) {}); err != nil {
 		o.problem("run: %v", err)
 	}
 }
