@@ -16,8 +16,33 @@ type stretch struct {
 	rate, p50, p99, max float64 // writes a second; milliseconds
 }
 
-// clusters measures real servers, without and with a run.
-func (b *bench) clusters() (table, error) {
+// full measures real servers whose clients write as fast as they can.
+func (b *bench) full() (table, error) {
+	return b.clusters(func(*testcluster.Cluster) (int, error) { return testcluster.Unlimited, nil })
+}
+
+// half measures them at half of that.
+func (b *bench) half() (table, error) {
+	return b.clusters(func(c *testcluster.Cluster) (int, error) {
+		load, err := c.StartLoad(b.ctx, testcluster.LoadConfig{Rate: testcluster.Unlimited})
+		if err != nil {
+			return 0, err
+		}
+		most, err := observe(load, func() error { time.Sleep(quietTime); return nil })
+		if err != nil {
+			return 0, err
+		}
+		_, err = load.Stop()
+		return int(most.rate / 2), err
+	})
+}
+
+// quietTime is about what a run takes.
+const quietTime = 7 * time.Second
+
+// clusters measures real servers, without and with a run. demand returns how many
+// writes a second the clients of one want.
+func (b *bench) clusters(demand func(*testcluster.Cluster) (int, error)) (table, error) {
 	t := table{{"system", "pause", "writes/s alone", "during a run", "ratio", "p50 alone, during", "p99 alone, during", "slowest alone, during", "worlds run after, s", "a world in 30 s: memory, written, MiB"}}
 	bin, err := testcluster.Build(b.ctx)
 	if err != nil {
@@ -27,7 +52,7 @@ func (b *bench) clusters() (table, error) {
 		if !b.system.MatchString(string(kind)) {
 			continue
 		}
-		row, err := b.cluster(kind, bin)
+		row, err := b.cluster(kind, bin, demand)
 		if err != nil {
 			return t, fmt.Errorf("%s: %w", kind, err)
 		}
@@ -36,13 +61,17 @@ func (b *bench) clusters() (table, error) {
 	return t, nil
 }
 
-func (b *bench) cluster(kind testcluster.Kind, bin testcluster.Paths) ([]string, error) {
+func (b *bench) cluster(kind testcluster.Kind, bin testcluster.Paths, demand func(*testcluster.Cluster) (int, error)) ([]string, error) {
 	c, err := testcluster.Start(b.ctx, kind, filepath.Join(b.dir, string(kind)), bin, kind.DefaultSize())
 	if err != nil {
 		return nil, err
 	}
 	defer c.Stop()
-	load, err := c.StartLoad(b.ctx, testcluster.LoadConfig{Rate: testcluster.Unlimited})
+	wanted, err := demand(c)
+	if err != nil {
+		return nil, err
+	}
+	load, err := c.StartLoad(b.ctx, testcluster.LoadConfig{Rate: wanted})
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +79,7 @@ func (b *bench) cluster(kind testcluster.Kind, bin testcluster.Paths) ([]string,
 	var ratios []float64
 	var pauses, released []time.Duration
 	for i := range b.rounds {
-		quiet, err := observe(load, func() error { time.Sleep(7 * time.Second); return nil }) // about what a run takes
+		quiet, err := observe(load, func() error { time.Sleep(quietTime); return nil })
 		if err != nil {
 			return nil, err
 		}

@@ -15,7 +15,7 @@ import (
 
 // filesystems measures the pause of real clusters by where their data are.
 func (b *bench) filesystems() (table, error) {
-	t := table{{"system", "file system", "way", "writes/s", "pause", "of it for files", "longest pause", "slowest write", "connections lost"}}
+	t := table{{"system", "file system", "way", "writes/s alone", "ratio during a run", "pause", "of it for files", "longest pause", "slowest write", "connections lost"}}
 	bin, err := testcluster.Build(b.ctx)
 	if err != nil {
 		return t, err
@@ -58,21 +58,26 @@ func (b *bench) onFileSystem(fs string, kind testcluster.Kind, bin testcluster.P
 	var pauses, files []time.Duration
 	var way string
 	s := spec(c)
-	s.Action, s.Settle = []string{"/bin/true"}, 100*time.Millisecond
-	before, err := load.Stats()
-	if err != nil {
-		return nil, err
-	}
-	began := time.Now()
+	s.Action, s.Settle = []string{"/bin/sleep", "1"}, time.Second
+	var alone, ratios []float64
+	var slowest float64
 	for i := range b.rounds {
-		a, err := ask(request{What: "run", Spec: s, Dir: filepath.Join(b.dir, "runs", fmt.Sprint(fs, kind, i), "work")})
+		quiet, err := observe(load, func() error { time.Sleep(3 * time.Second); return nil }) // about what a run takes
 		if err != nil {
 			return nil, err
 		}
+		var a answer
+		busy, err := observe(load, func() (err error) {
+			a, err = ask(request{What: "run", Spec: s, Dir: filepath.Join(b.dir, "runs", fmt.Sprint(fs, kind, i), "work")})
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		alone, ratios, slowest = append(alone, quiet.rate), append(ratios, busy.rate/quiet.rate), max(slowest, busy.max)
 		pauses, files = append(pauses, a.Report.Pause.Total), append(files, a.Report.Pause.Files)
 		way = a.Report.Data[0].Way
 	}
-	took := time.Since(began)
 	stats, err := load.Stop()
 	if err != nil {
 		return nil, err
@@ -81,8 +86,8 @@ func (b *bench) onFileSystem(fs string, kind testcluster.Kind, bin testcluster.P
 		return nil, fmt.Errorf("production's clients saw %d errors: %s", stats.Errors, stats.FirstError)
 	}
 	return []string{
-		string(kind), fs, way, fmt.Sprintf("%.0f", float64(stats.Acked-before.Acked)/took.Seconds()), ms(median(pauses)), ms(median(files)), ms(most(pauses)),
-		fmt.Sprintf("%.0f", stats.RecentMaxLatencyMS), fmt.Sprint(stats.Losses),
+		string(kind), fs, way, fmt.Sprintf("%.0f", median(alone)), fmt.Sprintf("%.2f", median(ratios)), ms(median(pauses)), ms(median(files)), ms(most(pauses)),
+		fmt.Sprintf("%.0f", slowest), fmt.Sprint(stats.Losses),
 	}, nil
 }
 
