@@ -6,11 +6,16 @@ PILOT_IMAGE_ROUNDS ?= 5000
 
 PILOT_ALARM_RUNS ?= 50
 
-.PHONY: test soak image-soak alarms bench
+.PHONY: test faults soak image-soak alarms bench
 
 # The whole test suite, as in continuous integration.
 test:
 	.ci/run
+
+# Makes pilot fail in every way at every point, beside programs of each kind. In
+# continuous integration those in Go and Java meet one way at each point.
+faults:
+	PILOT_REQUIRE_PRIVILEGED=1 go test ./internal/faulttest ./internal/membertest -run Fault -count=1 -timeout 1h -v
 
 # Kills agents at random moments while they pilot self-checking programs and
 # real servers, and prints every difference that production shows.
