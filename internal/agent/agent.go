@@ -65,6 +65,7 @@ type run struct {
 	host     egress.Host
 	readLoad HostReader
 	confine  *confinement
+	seeds    *cage
 	guard    *guard
 
 	tracer   *osthread.Thread
@@ -173,14 +174,13 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	expected := r.predicted
 	r.progress("snapshot", fmt.Sprintf("production stops for at most %v, for about %s and the comparison of files (stop %s, capture %s, fork %s)",
 		r.spec.MaxPause, ms(expected.Total), ms(expected.Stop), ms(expected.Capture), ms(expected.Fork)))
-	seeds, err := r.confine.cage("seeds", 0)
-	if err != nil {
+	if r.seeds, err = r.confine.cage("seeds", 0); err != nil {
 		return err
 	}
 	r.tracer = osthread.New()
 	err = r.tracer.Do(func() (err error) {
 		r.snap, err = capture.Take(ctx, capture.Config{
-			Members: r.spec.Members, MaxPause: r.spec.MaxPause, Image: r.image, Confine: seeds.Add,
+			Members: r.spec.Members, MaxPause: r.spec.MaxPause, Image: r.image, Confine: r.seeds.Add,
 		})
 		return err
 	})

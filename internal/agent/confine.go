@@ -126,6 +126,13 @@ func (c *confinement) cage(name string, memory int64) (*cage, error) {
 	return &cage{group: g, nice: !c.groups.Has("cpu"), memory: memory, rlimit: memory > 0 && !c.groups.Has("memory")}, nil
 }
 
+// hurried makes worlds, with real-time priority for those that are being made.
+func (c *confinement) hurried(seeds *cage, fn func() error) error {
+	c.groups.Hurry()
+	seeds.Hurry()
+	return errors.Join(fn(), seeds.Calm(), c.groups.Calm())
+}
+
 // hasten is called before worlds are ended.
 func (c *confinement) hasten() error {
 	if c == nil {
@@ -176,6 +183,10 @@ func (c *cage) Add(pid int) error {
 	}
 	return nil
 }
+
+// Hurry lets processes of the world have real-time priority, and Calm takes it back.
+func (c *cage) Hurry()      { c.group.Hurry() }
+func (c *cage) Calm() error { return c.group.Calm() }
 
 // limitMemory lets each process take only so much more than it has. The limit
 // is of private writable mappings, setrlimit(2): address space alone, which Go

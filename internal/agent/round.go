@@ -78,6 +78,32 @@ func (r *round) spawn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.confine.hurried(r.seeds, func() error { return r.raise(ctx, addresses) }); err != nil {
+		return err
+	}
+	// Not before: that the worlds are made is pilot's own work, and it is better
+	// soon over, since production copies pages as long as there are seeds.
+	if err := r.confine.groups.Yield(); err != nil {
+		return err
+	}
+	r.guard.running(r.confine.groups)
+	for _, s := range r.sides() {
+		if err := s.release(); err != nil {
+			return fmt.Errorf("release world %s: %w", s.world.Name, err)
+		}
+		s.watch = observe.New(s.world)
+		if err := fault.WorldReleased.Hit(); err != nil {
+			return err
+		}
+	}
+	for _, s := range r.trials {
+		s.gaps = append(s.gaps, clockGap(s.world, r.controls[0].world))
+	}
+	return nil
+}
+
+// raise makes all worlds complete.
+func (r *round) raise(ctx context.Context, addresses []string) error {
 	for _, s := range r.sides() {
 		if err := r.build(ctx, s, addresses); err != nil {
 			return err
@@ -101,24 +127,6 @@ func (r *round) spawn(ctx context.Context) error {
 		if err := w.Wake(opening); err != nil {
 			return err
 		}
-	}
-	// Not before: that the worlds are made is pilot's own work, and it is better
-	// soon over, since production copies pages as long as there are seeds.
-	if err := r.confine.groups.Yield(); err != nil {
-		return err
-	}
-	r.guard.running(r.confine.groups)
-	for _, s := range r.sides() {
-		if err := s.release(); err != nil {
-			return fmt.Errorf("release world %s: %w", s.world.Name, err)
-		}
-		s.watch = observe.New(s.world)
-		if err := fault.WorldReleased.Hit(); err != nil {
-			return err
-		}
-	}
-	for _, s := range r.trials {
-		s.gaps = append(s.gaps, clockGap(s.world, r.controls[0].world))
 	}
 	return nil
 }

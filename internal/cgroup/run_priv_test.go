@@ -15,6 +15,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/testenv"
+	"golang.org/x/sys/unix"
 )
 
 // found returns this machine's hierarchies, and skips t where there are none.
@@ -263,5 +264,43 @@ func TestPrivDrop(t *testing.T) {
 	}
 	if _, err := control.Processes(); err != nil {
 		t.Errorf("the other group: %v", err)
+	}
+}
+
+// TestPrivHurry gives a process real-time priority in a hurried group, and wants
+// the group to notice where it still has it.
+func TestPrivHurry(t *testing.T) {
+	r := newRun(t, found(t), Limits{CPUWeight: 2})
+	g, err := r.Group("trial", Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := sleeper(t).Process.Pid
+	if err := g.Add(pid); err != nil {
+		t.Fatal(err)
+	}
+	fifo := func() error {
+		return unix.SchedSetAttr(pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
+	}
+	decides := fifo() != nil // the kernel gives each group a share
+	if err := g.Calm(); decides && err != nil {
+		t.Errorf("calm before: %v", err)
+	}
+	r.Hurry()
+	g.Hurry()
+	if err := fifo(); err != nil {
+		t.Fatalf("no real-time priority in a hurried group: %v", err)
+	}
+	if err := g.Calm(); decides && err == nil {
+		t.Error("a process keeps its real-time priority, and nobody says so")
+	}
+	if err := unix.SchedSetAttr(pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(g.Calm(), r.Calm()); err != nil {
+		t.Errorf("calm: %v", err)
+	}
+	if decides && fifo() == nil {
+		t.Error("real-time priority in a group that was calmed")
 	}
 }

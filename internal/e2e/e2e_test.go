@@ -152,9 +152,10 @@ func untouched(t *testing.T, c *testcluster.Cluster, load *testcluster.Load, bef
 type outcome struct {
 	Pause    model.Pause
 	Spawn    time.Duration
-	Elected  bool // the fork, or production, had an election
-	Lost     int  // connections between members that the fork lost
-	Missing  bool // an acknowledged write is missing in the fork
+	Ahead    time.Duration // by how much the fork's wall clock jumped
+	Elected  bool          // the fork, or production, had an election
+	Lost     int           // connections between members that the fork lost
+	Missing  bool          // an acknowledged write is missing in the fork
 	Problems []string
 }
 
@@ -304,6 +305,7 @@ func fork(ctx context.Context, req request) (o outcome) {
 	} else if err := w.Release(); err != nil {
 		problem("release: %v", err)
 	}
+	o.Ahead = w.WallAhead
 	watch := observe.New(w)
 	defer watch.Wait()
 	defer func() {
@@ -467,6 +469,6 @@ func report(t *testing.T, kind testcluster.Kind, all []outcome, stats testcluste
 		fmt.Fprintln(f, line)
 	}
 	for _, o := range all {
-		t.Logf("  %+v", o.Pause)
+		t.Logf("  made in %v, wall clock ahead %v: %+v", o.Spawn, o.Ahead, o.Pause)
 	}
 }

@@ -96,6 +96,9 @@ func auditProcess(pid int, theirs *estate, home map[string]uint64) error {
 			return fmt.Errorf("it is not in the world's %s namespace", ns)
 		}
 	}
+	if err := auditPriority(pid); err != nil {
+		return err
+	}
 	return auditPowers(pid)
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/pilotexec/pilot/internal/cgroup"
+	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/testenv"
 )
 
@@ -56,6 +57,36 @@ func TestPrivAuditBounds(t *testing.T) {
 	}
 	if err := w.auditBounds(child.Process.Pid); err != nil {
 		t.Errorf("the audit of one in the world's says %v", err)
+	}
+}
+
+// TestPrivAuditPriority plays a phantom that goes before production.
+func TestPrivAuditPriority(t *testing.T) {
+	testenv.Privileged(t)
+	child := exec.Command("sleep", "60")
+	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = child.Process.Kill()
+		_ = child.Wait()
+	}()
+	pid := child.Process.Pid
+	if err := auditPriority(pid); err != nil {
+		t.Errorf("an ordinary process: %v", err)
+	}
+	if err := sys.RealtimeKin(pid, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := auditPriority(pid); err == nil || !strings.Contains(err.Error(), "real-time priority") {
+		t.Errorf("the audit of a process with real-time priority says %v", err)
+	}
+	if err := sys.Realtime(pid, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := auditPriority(pid); err != nil {
+		t.Errorf("an ordinary process again: %v", err)
 	}
 }
 

@@ -86,7 +86,7 @@ func (ph *phantom) forkContained(w *World) (err error) {
 	if ph.entry, err = ph.process.Seed.Fork(unix.CLONE_PARENT, 0); err != nil {
 		return err
 	}
-	if err := w.add(ph.entry.PID); err != nil {
+	if err := w.admit(ph.entry); err != nil {
 		return err
 	}
 	if err := fault.StemForked.Hit(); err != nil {

@@ -51,7 +51,7 @@ func (ph *phantom) fork(w *World) error {
 		return err
 	}
 	ph.stem = stem
-	if err := w.add(stem.PID); err != nil {
+	if err := w.admit(stem); err != nil {
 		return err
 	}
 	if err := fault.StemForked.Hit(); err != nil {

@@ -35,6 +35,9 @@ func (ph *phantom) setTraits() error {
 // schedule has every thread served as its origin's, as far as a phantom may.
 // The phantom's threads are all served as the first is now.
 func (ph *phantom) schedule() error {
+	if err := ph.each(func(p *tracee.Puppet, _ tracee.Thread) error { return p.Calm() }); err != nil {
+		return err
+	}
 	now, err := sys.ScheduleOf(ph.lead.TID)
 	if err != nil {
 		return err

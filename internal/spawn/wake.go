@@ -64,16 +64,23 @@ func (w *World) wake(opening time.Duration) error {
 		return err
 	}
 	w.closeFDs()
+	if err := w.hurried(w.enlivenAll); err != nil {
+		return err
+	}
+	if err := w.urgently(w.auditBuilt); err != nil {
+		return err
+	}
+	w.awake = true
+	return fault.WorldAudited.Hit()
+}
+
+func (w *World) enlivenAll() error {
 	for _, ph := range w.phantoms {
 		if err := w.enliven(ph); err != nil {
 			return fmt.Errorf("member %s: %w", ph.process.Member.Name, err)
 		}
 	}
-	if err := w.tracer.Do(w.auditBuilt); err != nil {
-		return err
-	}
-	w.awake = true
-	return fault.WorldAudited.Hit()
+	return nil
 }
 
 // closeFDs closes the agent's own descriptors of the world's objects.
@@ -89,7 +96,7 @@ func (w *World) Release() error {
 	if !w.awake {
 		return errors.New("its phantoms are not complete")
 	}
-	return w.tracer.Do(func() error {
+	return w.urgently(func() error {
 		now, _ := sys.Clocks()
 		for ; now < w.opening; now, _ = sys.Clocks() {
 			sys.Nanosleep(int64(w.opening - now)) // a signal may end it early

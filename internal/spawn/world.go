@@ -59,6 +59,10 @@ type Confinement interface {
 	Add(pid int) error
 	// Holds returns an error when one of the threads is not bounded.
 	Holds(tids []int) error
+	// Hurry lets processes have real-time priority, where that depends on us, and
+	// Calm takes it back: an error means that one still has it.
+	Hurry()
+	Calm() error
 }
 
 // A World is a sealed copy of the cluster.
@@ -152,7 +156,7 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 	if err := w.inside.Do(func() error { return sys.Enter(w.init.PID(), sys.NewNet|sys.NewMount) }); err != nil {
 		return w, err
 	}
-	if err := w.build(); err != nil {
+	if err := w.hurried(w.build); err != nil {
 		return w, err
 	}
 	// Not before: the init enters a namespace while a world in a container is
@@ -223,7 +227,8 @@ func (w *World) forkOne(p *capture.Process, fork func(*phantom, *World) error) e
 	ph := &phantom{process: p, pidfd: -1, contained: w.container != nil}
 	err := w.tracer.Do(func() error {
 		w.phantoms = append(w.phantoms, ph)
-		return fork(ph, w)
+		p.Seed.Hurry()
+		return errors.Join(fork(ph, w), p.Seed.Calm())
 	})
 	if err != nil {
 		return fmt.Errorf("member %s: %w", p.Member.Name, err)

@@ -112,16 +112,23 @@ func Nanosleep(ns int64) {
 }
 
 // Realtime gives thread tid, or the calling thread when tid is 0, SCHED_FIFO
-// priority prio, or SCHED_OTHER when prio is 0. Children do not inherit it.
-// See sched_setscheduler(2).
+// priority prio, or SCHED_OTHER with the nice value that it has when prio is 0.
+// Children do not inherit the priority.
 func Realtime(tid, prio int) error {
-	const fifo, other = 1 | 0x40000000, 0 // SCHED_FIFO | SCHED_RESET_ON_FORK
-	policy := uintptr(fifo)
 	if prio == 0 {
-		policy = other
+		return setScheduler(tid, unix.SCHED_NORMAL, 0)
 	}
+	const resetOnFork = 0x40000000 // SCHED_RESET_ON_FORK
+	return setScheduler(tid, unix.SCHED_FIFO|resetOnFork, prio)
+}
+
+// RealtimeKin is Realtime with a priority that children inherit.
+func RealtimeKin(tid, prio int) error { return setScheduler(tid, unix.SCHED_FIFO, prio) }
+
+// setScheduler is sched_setscheduler(2).
+func setScheduler(tid, policy, prio int) error {
 	param := int32(prio)
-	_, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, uintptr(tid), policy, uintptr(unsafe.Pointer(&param)))
+	_, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, uintptr(tid), uintptr(policy), uintptr(unsafe.Pointer(&param)))
 	if errno != 0 {
 		return os.NewSyscallError("sched_setscheduler", errno)
 	}

@@ -82,6 +82,15 @@ func Ordinary(tid int) error {
 	return os.NewSyscallError("sched_setattr", unix.SchedSetAttr(tid, &attr, 0))
 }
 
+// IsRealtime reports whether thread tid goes before all ordinary ones.
+func IsRealtime(tid int) (bool, error) {
+	attr, err := unix.SchedGetAttr(tid, 0)
+	if err != nil {
+		return false, os.NewSyscallError("sched_getattr", err)
+	}
+	return attr.Policy == unix.SCHED_FIFO || attr.Policy == unix.SCHED_RR || attr.Policy == unix.SCHED_DEADLINE, nil
+}
+
 // Urgent gives thread tid real-time priority, which its children do not inherit.
 func Urgent(tid, prio int) error {
 	attr := unix.SchedAttr{
