@@ -175,12 +175,12 @@ func (o *outcome) fork(ctx context.Context, req request) {
 			o.problem("spawn: %v", err)
 			return
 		}
-		o.world(w, req)
+		o.world(w, req, snap)
 	}
 }
 
 // world looks at a world, lets it run, looks again and ends it.
-func (o *outcome) world(w *spawn.World, req request) {
+func (o *outcome) world(w *spawn.World, req request, snap *capture.Snapshot) {
 	var watch *observe.Watch
 	defer func() {
 		if err := w.Close(); err != nil {
@@ -195,7 +195,7 @@ func (o *outcome) world(w *spawn.World, req request) {
 		return
 	}
 	for _, ph := range w.Phantoms() {
-		o.compare(ph, false)
+		o.compare(ph, false, snap)
 	}
 	o.owners(w)
 	if err := w.Release(); err != nil {
@@ -210,7 +210,7 @@ func (o *outcome) world(w *spawn.World, req request) {
 		}
 	}
 	for _, ph := range w.Phantoms() {
-		o.compare(ph, true)
+		o.compare(ph, true, snap)
 	}
 }
 
@@ -242,7 +242,7 @@ func (o *outcome) follow(world string, m model.Member, log string, w *spawn.Worl
 
 // compare wants each thread of the phantom to be who its origin's is. Before
 // the release its filters are suspended, but installed.
-func (o *outcome) compare(ph spawn.Phantom, running bool) {
+func (o *outcome) compare(ph spawn.Phantom, running bool, snap *capture.Snapshot) {
 	tids, err := procfs.Tasks(ph.Member.PID)
 	if err != nil {
 		o.problem("%v", err)
@@ -280,7 +280,8 @@ func (o *outcome) compare(ph spawn.Phantom, running bool) {
 				ph.Member.Name, number, running, got.SeccompFilters, want.SeccompFilters)
 		}
 		if g, w := identityOf(got), identityOf(want); g != w {
-			o.problem("%s thread %d (running %v) is\n%s\nits origin\n%s", ph.Member.Name, number, running, g, w)
+			o.problem("%s thread %d (running %v) is\n%s\nits origin\n%s\nand was, in the snapshot,\n%s",
+				ph.Member.Name, number, running, g, w, captured(snap, ph.Member.PID, origin))
 		}
 	}
 	if same < 3 {
@@ -291,6 +292,16 @@ func (o *outcome) compare(ph spawn.Phantom, running bool) {
 	if gerr != nil || werr != nil || got != want { // tells whether it is dumpable, proc(5)
 		o.problem("%s: /proc belongs to %v (%v), of the origin to %v (%v)", ph.Member.Name, got, gerr, want, werr)
 	}
+}
+
+// captured is who a thread was in the snapshot.
+func captured(snap *capture.Snapshot, pid, tid int) string {
+	for _, p := range snap.Processes {
+		if s, ok := p.Status[tid]; ok && p.Member.PID == pid {
+			return identityOf(s)
+		}
+	}
+	return "not there"
 }
 
 func identityOf(s procfs.Status) string {
