@@ -99,16 +99,7 @@ func (s *scene) groups() (out []string) {
 // goesOn wants production to go on, and to be well.
 func (s *scene) goesOn(t *testing.T) {
 	t.Helper()
-	count := func() int {
-		text, _ := os.ReadFile(filepath.Join(s.data, victim.Log))
-		n, bad := testenv.Rounds(string(text))
-		if len(bad) > 0 {
-			t.Fatalf("production: %s", bad[0])
-		}
-		return n
-	}
-	began := count()
-	testenv.WaitFor(t, "production goes on", func() bool { return count() >= began+25 })
+	testenv.GoesOn(t, filepath.Join(s.data, victim.Log), 25)
 }
 
 // An order tells the agent what to do.

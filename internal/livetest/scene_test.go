@@ -84,16 +84,7 @@ func (s *scene) kept() string { return filepath.Join(s.data, "kept") }
 // goesOn wants production to go on, to be well, and to have what it had.
 func (s *scene) goesOn(t *testing.T) {
 	t.Helper()
-	count := func() int {
-		text, _ := os.ReadFile(filepath.Join(s.data, victim.Log))
-		n, bad := testenv.Rounds(string(text))
-		if len(bad) > 0 {
-			t.Fatalf("production: %s", bad[0])
-		}
-		return n
-	}
-	began := count()
-	testenv.WaitFor(t, "production goes on", func() bool { return count() >= began+10 })
+	testenv.GoesOn(t, filepath.Join(s.data, victim.Log), 10)
 	if text, err := os.ReadFile(s.kept()); err != nil || string(text) != kept {
 		t.Errorf("production's file has %q (%v)", text, err)
 	}

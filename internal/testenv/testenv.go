@@ -150,3 +150,19 @@ func Rounds(log string) (n int, bad []string) {
 	}
 	return n, bad
 }
+
+// GoesOn wants the victim that reports to the file log to do so many more rounds,
+// and none to tell of a defect.
+func GoesOn(t testing.TB, log string, rounds int) {
+	t.Helper()
+	count := func() int {
+		text, _ := os.ReadFile(log)
+		n, bad := Rounds(string(text))
+		if len(bad) > 0 {
+			t.Fatalf("production: %s", bad[0])
+		}
+		return n
+	}
+	began := count()
+	WaitFor(t, "production goes on", func() bool { return count() >= began+rounds })
+}
