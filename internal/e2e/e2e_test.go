@@ -170,7 +170,7 @@ func testFork(t *testing.T, kind testcluster.Kind) {
 	var outcomes []outcome
 	n := forks()
 	if kind == testcluster.Kafka {
-		n = min(n, 5) // three JVMs take seconds to look at
+		n = min(n, 3) // three JVMs take seconds to look at
 	}
 	for i := range n {
 		o := forkOnce(t, cluster, load, filepath.Join(dir, fmt.Sprintf("fork%d", i)), before)

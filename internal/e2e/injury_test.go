@@ -25,7 +25,7 @@ func TestPrivAlsoFail(t *testing.T) {
 	health := strings.Join([]string{cluster.HealthCommand()[0], "etcd", "health", "-endpoints", cluster.Members[0].Client}, " ")
 	run := func(t *testing.T, status int, action string, flags ...string) model.Report {
 		t.Helper()
-		args := []string{"--settle", "3s", "--check", health}
+		args := []string{"--settle", "2s", "--check", health}
 		for _, pid := range cluster.PIDs() {
 			args = append(args, "--pid", strconv.Itoa(pid))
 		}

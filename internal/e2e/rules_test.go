@@ -74,7 +74,7 @@ func TestPrivRules(t *testing.T) {
 		{"no room", 0, "also-failed", false, []string{"bash", "-c", full}, []string{"--also-fail", "disk-full=3s:" + name + "@0s"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			args := append([]string{"--settle", "2s", "--pid", pid, "--pid", replica}, c.flags...)
+			args := append([]string{"--settle", "1s", "--pid", pid, "--pid", replica}, c.flags...)
 			r := pilotRun(t, binary, dir, c.status, append(append(args, "--"), c.action...)...)
 			i := slices.IndexFunc(r.Verdict.Findings, func(f model.Finding) bool { return f.Rule == c.rule })
 			if c.rule == "" && len(r.Verdict.Findings) > 0 || c.rule != "" && (i < 0 || c.ofIt && r.Verdict.Findings[i].PID != master.PID) {
@@ -154,6 +154,7 @@ settle: 3s
 		{"crashed", "kill -SEGV " + pid, plain, nil, 3, "member-lost", model.Unproven},
 		{"started again", again, plain, []string{"--settle", "3s"}, 3, "member-lost", model.Unproven},
 		{"deaf", inBash(tell("CONFIG SET port 0")), plain, nil, 0, "", ""},
+		{"well only later", shut, plain, []string{"--patience", "20s", "--check", "bash -c '" + strings.ReplaceAll(ping, "'", `'\''`) + "'"}, 3, "check-noise", model.Unproven},
 	} {
 		t.Run("in the control too: "+c.name, func(t *testing.T) {
 			args := append([]string{"-f", c.file, "--settle", "1s", "--pid", pid, "--pid", replica, "--pid", inWorlds(t, dir, c.script)}, c.flags...)
@@ -168,6 +169,34 @@ settle: 3s
 				}
 			}
 		})
+	}
+}
+
+// TestPrivRulesLogs has a NATS log an error, in the trial and then in both worlds.
+func TestPrivRulesLogs(t *testing.T) {
+	dir, cluster, _ := underLoad(t, testcluster.NATS)
+	binary := pilotBinary(t)
+	var pids []string
+	for _, pid := range cluster.PIDs() {
+		pids = append(pids, strconv.Itoa(pid))
+	}
+	host, port, _ := strings.Cut(cluster.Members[0].Client, ":")
+	garbage := fmt.Sprintf(`exec 3<>/dev/tcp/%s/%s; printf 'NONSENSE\r\n' >&3; sleep 0.2`, host, port)
+	logged := func(flags ...string) bool {
+		t.Helper()
+		r := pilotRun(t, binary, dir, 0, append([]string{"--settle", "1s", "--pid", strings.Join(pids, ",")}, flags...)...)
+		return slices.ContainsFunc(r.Verdict.Findings, func(f model.Finding) bool {
+			return f.Rule == "log-error" && strings.Contains(f.Message, "parser ERROR")
+		})
+	}
+	if !logged("--", "bash", "-c", garbage) {
+		t.Error("an error is not told")
+	}
+	if logged("--", "true") {
+		t.Error("an error is told where there is none")
+	}
+	if logged("--pid", inWorlds(t, dir, garbage), "--", "sleep", "1.5") {
+		t.Error("an error is told that the control has too")
 	}
 }
 

@@ -4,7 +4,6 @@ package faulttest
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pilotexec/pilot/internal/fault"
+	"github.com/pilotexec/pilot/internal/testenv"
 )
 
 // delay is what the effect takes, and lasts longer than everything that stops
@@ -49,17 +49,15 @@ func testFaults(t *testing.T, kind string) {
 	}
 }
 
-// effects are what a point is to do. With PILOT_FAULTS=fewer, as in continuous
-// integration, programs in Go and in Java meet one effect at each point, and not
-// the same.
+// effects are what a point is to do. Where there are to be fewer, programs in Go and
+// in Java meet one effect at each point, and not the same.
 func effects(kind string, p fault.Point) []fault.Effect {
 	all := []fault.Effect{fault.Error, fault.Delay, fault.Kill}
 	turn := slices.Index([]string{"go", "java"}, kind)
-	if turn < 0 || os.Getenv("PILOT_FAULTS") != "fewer" {
+	if turn < 0 {
 		return all
 	}
-	i := (int(p) + turn) % len(all)
-	return all[i : i+1]
+	return testenv.Faults(all, int(p)+turn)
 }
 
 // perMember are the points that a run comes to once for each member.

@@ -42,20 +42,22 @@ func (s *scene) failEverywhere(t *testing.T, missing []fault.Point) {
 			strings.HasPrefix(p.String(), "agent:") || strings.HasPrefix(p.String(), "image:") {
 			continue // package faulttest has these
 		}
-		for _, effect := range []fault.Effect{fault.Error, fault.Kill} {
-			for skip := range len(s.members) {
-				ok := t.Run(fmt.Sprintf("%s/%s/%d", p, effect, skip), func(t *testing.T) {
-					s.strike(t, fault.Injection{Point: p, Effect: effect, Skip: skip}, skip > 0 || p == fault.ArenaMapped)
-					s.wantClean(t)
-					for _, log := range s.logs {
-						if n, bad := progress(log); len(bad) > 0 {
-							t.Fatalf("%d of %d rounds of %s went wrong, first %q", len(bad), n, log, bad[0])
-						}
+		var all []fault.Injection
+		for skip := range len(s.members) {
+			all = append(all, fault.Injection{Point: p, Effect: fault.Error, Skip: skip}, fault.Injection{Point: p, Effect: fault.Kill, Skip: skip})
+		}
+		for _, in := range testenv.Faults(all, int(p)) {
+			ok := t.Run(fmt.Sprintf("%s/%s/%d", p, in.Effect, in.Skip), func(t *testing.T) {
+				s.strike(t, in, in.Skip > 0 || p == fault.ArenaMapped)
+				s.wantClean(t)
+				for _, log := range s.logs {
+					if n, bad := progress(log); len(bad) > 0 {
+						t.Fatalf("%d of %d rounds of %s went wrong, first %q", len(bad), n, log, bad[0])
 					}
-				})
-				if !ok {
-					return // what follows may come of it
 				}
+			})
+			if !ok {
+				return // what follows may come of it
 			}
 		}
 	}

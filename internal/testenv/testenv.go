@@ -166,3 +166,13 @@ func GoesOn(t testing.TB, log string, rounds int) {
 	began := count()
 	WaitFor(t, "production goes on", func() bool { return count() >= began+rounds })
 }
+
+// Faults is which ways a step is to fail in: all of them, or with
+// PILOT_FAULTS=fewer, as in continuous integration, the one whose turn it is.
+func Faults[T any](all []T, turn int) []T {
+	if os.Getenv("PILOT_FAULTS") != "fewer" {
+		return all
+	}
+	i := turn % len(all)
+	return all[i : i+1]
+}
