@@ -13,7 +13,7 @@ test:
 	.ci/run
 
 # Makes pilot fail in every way at every point, beside programs of each kind. In
-# continuous integration those in Go and Java, and in containers, meet one way at each point.
+# continuous integration each way is tried beside one kind, and one way in containers.
 faults:
 	PILOT_REQUIRE_PRIVILEGED=1 go test ./internal/faulttest ./internal/membertest -run Fault -count=1 -timeout 1h -v
 

@@ -78,9 +78,7 @@ func (r *round) act(ctx context.Context) error {
 
 // cutOff reports whether one of the probes of a world did not end in time.
 func cutOff(results []model.CommandResult) bool {
-	return slices.ContainsFunc(results, func(c model.CommandResult) bool {
-		return !c.Skipped && c.Exit == nil && c.Err == ""
-	})
+	return slices.ContainsFunc(results, model.CommandResult.CutOff)
 }
 
 // actions runs every trial's action, all at once.

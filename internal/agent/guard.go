@@ -201,6 +201,7 @@ func (g *guard) look() {
 	if err != nil && g.err == nil {
 		g.err = err
 	}
+	reading.Worlds = sys.OwnTime()
 	for _, v := range g.wards {
 		reading.Worlds += v.spent()
 	}

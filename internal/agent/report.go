@@ -100,6 +100,7 @@ func (r *round) reportOf(i int, s *side) *model.Report {
 	spec.Action = s.action
 	seen := model.Observation{
 		Spec: spec, Trial: s.seen, Control: r.controls[0].seen, Gaps: slices.Concat(r.gaps, r.lacks, s.gaps),
+		Rationed: r.guard.decide.Crowding,
 	}
 	for n, c := range r.controls {
 		seen.Gaps = append(seen.Gaps, c.gaps...)

@@ -124,7 +124,29 @@ func underLoad(t *testing.T, kind testcluster.Kind) (dir string, cluster *testcl
 	if err != nil {
 		t.Fatal(err)
 	}
+	if kind == testcluster.Kafka {
+		warmUp(t)
+	}
 	return dir, cluster, load
+}
+
+// warmUp waits until the host has processors to spare, for a time: three Java
+// machines that have just been started take all of them, to compile their code.
+func warmUp(t *testing.T) {
+	t.Helper()
+	last, err := procfs.ReadProcessors()
+	for deadline := time.Now().Add(time.Minute); err == nil && time.Now().Before(deadline); {
+		time.Sleep(2 * time.Second)
+		var now procfs.Processors
+		now, err = procfs.ReadProcessors()
+		if now.Idle-last.Idle > (now.Total-last.Total)/4 {
+			return
+		}
+		last = now
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // untouched ends the load, and requires that production had no election since

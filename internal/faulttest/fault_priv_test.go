@@ -49,14 +49,11 @@ func testFaults(t *testing.T, kind string) {
 	}
 }
 
-// effects are what a point is to do. Where there are to be fewer, programs in Go and
-// in Java meet one effect at each point, and not the same.
+// effects are what a point is to do. Where there are to be fewer, it does each beside
+// a program of another kind.
 func effects(kind string, p fault.Point) []fault.Effect {
 	all := []fault.Effect{fault.Error, fault.Delay, fault.Kill}
-	turn := slices.Index([]string{"go", "java"}, kind)
-	if turn < 0 {
-		return all
-	}
+	turn := slices.Index([]string{"c", "go", "java"}, kind)
 	return testenv.Faults(all, int(p)+turn)
 }
 

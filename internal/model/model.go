@@ -267,6 +267,9 @@ type CommandResult struct {
 // OK reports whether the command ran and ended with status 0.
 func (r CommandResult) OK() bool { return r.Err == "" && r.Exit.OK() }
 
+// CutOff reports whether the command was still running when its time was over.
+func (r CommandResult) CutOff() bool { return r.Err == "" && r.Exit == nil && !r.Skipped }
+
 // A ProbeResult pairs the outcomes of one probe in one world.
 type ProbeResult struct {
 	Name    string        `json:"name"`
@@ -552,6 +555,8 @@ type Observation struct {
 	// More are other controls, of the same snapshot as Control.
 	More []World
 	Gaps []Gap
+	// Rationed is for how long production left the worlds no processor but a ration.
+	Rationed time.Duration
 }
 
 // A Diagnosis is what `pilot doctor` says of one process.

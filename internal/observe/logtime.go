@@ -9,8 +9,10 @@ import (
 	"time"
 )
 
-// logPoll is how often logs are looked at: times of lines are right to that.
-const logPoll = 20 * time.Millisecond
+// logPoll is how often logs are looked at: times of lines are right to that. All
+// worlds are looked at in the same moment, since each waking costs more than what
+// is done then.
+const logPoll = 50 * time.Millisecond
 
 // growth remembers how long logs were at which time.
 type growth struct {
@@ -31,15 +33,13 @@ func (o *Watch) times() {
 	}
 	slices.Sort(paths)
 	paths = slices.Compact(paths)
-	tick := time.NewTicker(logPoll)
-	defer tick.Stop()
 	for !o.world.Closing() {
 		for _, path := range paths {
 			if fi, err := os.Stat(path); err == nil {
 				o.growth.saw(path, mark{fi.Size(), time.Since(o.world.Released)})
 			}
 		}
-		<-tick.C
+		time.Sleep(time.Until(time.Now().Truncate(logPoll).Add(logPoll)))
 	}
 }
 

@@ -17,7 +17,7 @@ type Reading struct {
 	// were not idle waited for memory, or for a disk.
 	MemoryStall, IOStall time.Duration
 	// Busy is what was done on the processors since boot, and Worlds what of it
-	// the worlds have done.
+	// the worlds have done, and pilot for them.
 	Busy, Worlds time.Duration
 	Processors   int // 0 when these were not read
 	Room

@@ -220,12 +220,18 @@ func (w *World) production() (*estate, error) {
 }
 
 func auditMaps(pid int, theirs *estate) error {
-	vmas, err := procfs.Smaps(pid)
-	if err != nil {
+	same := func(v procfs.VMA) bool { return v.Shared && v.Inode != 0 && theirs.mapped[inode{v.Dev, v.Inode}] }
+	vmas, err := procfs.Maps(pid)
+	if err != nil || !slices.ContainsFunc(vmas, same) {
+		return err
+	}
+	// Whether it may be written to, or may come to be, only this file tells, for which
+	// the kernel walks all memory.
+	if vmas, err = procfs.Smaps(pid); err != nil {
 		return err
 	}
 	for _, v := range vmas {
-		if v.Shared && v.Inode != 0 && v.Has("mw") && theirs.mapped[inode{v.Dev, v.Inode}] {
+		if same(v) && v.Has("mw") {
 			return fmt.Errorf("mapping %#x %s is shared with production", v.Start, v.Path)
 		}
 	}

@@ -63,6 +63,15 @@ func PidfdOpen(pid int) (FD, error) {
 	return FD(fd), os.NewSyscallError("pidfd_open", err)
 }
 
+// PidfdOpenThread returns a descriptor of thread tid, whichever it is of its process,
+// that does not block. It becomes readable when the thread has ended. An older
+// kernel than 6.9 says EINVAL.
+func PidfdOpenThread(tid int) (FD, error) {
+	const thread = unix.O_EXCL // PIDFD_THREAD, include/uapi/linux/pidfd.h
+	fd, err := unix.PidfdOpen(tid, thread|unix.PIDFD_NONBLOCK)
+	return FD(fd), os.NewSyscallError("pidfd_open", err)
+}
+
 // PidfdGetFD duplicates descriptor fd of the process behind pidfd.
 // See pidfd_getfd(2).
 func PidfdGetFD(pidfd FD, fd int) (FD, error) {
@@ -97,6 +106,15 @@ func RobustList(tid int) (head, length uint64, err error) {
 		return 0, 0, os.NewSyscallError("get_robust_list", errno)
 	}
 	return head, length, nil
+}
+
+// OwnTime is the processor time that this process has taken.
+func OwnTime() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // Tgkill sends sig to one thread.

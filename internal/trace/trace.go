@@ -37,7 +37,7 @@ const (
 const mostEvents = 200_000
 
 // look is how often the ring is looked at.
-const look = 10 * time.Millisecond
+const look = 20 * time.Millisecond
 
 // A Tracer watches the worlds of one run.
 type Tracer struct {

@@ -26,7 +26,7 @@ func (o *Origin) makeHelper() error {
 	tid, err := o.onLead(calls, o.arena+slotThread)
 	o.helper = tid // even if something failed after its birth
 	if tid != 0 {
-		o.wards.add(tid)
+		o.wards.attend(tid) // for as long as there are worlds
 	}
 	if err != nil {
 		return fmt.Errorf("make helper in pid %d: %w", o.PID, err)

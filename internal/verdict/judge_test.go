@@ -90,6 +90,8 @@ var (
 	none = model.CommandResult{Err: "no such file"}
 )
 
+func rationed(o *model.Observation) { o.Rationed = 8 * time.Second }
+
 var skipped = model.CommandResult{Skipped: true}
 
 // askedAt has the check asked at other times.
@@ -216,6 +218,10 @@ var judgements = []struct {
 	{"check noise in control", []edit{checks(ok, ok, ok, bad)}, model.Unknown, "unproven check-noise", ""},
 	{"check repaired", []edit{checks(bad, ok, bad, bad)}, model.Pass, "info check-repaired", ""},
 	{"check healed", []edit{checks(bad, ok, bad, ok)}, model.Pass, "info check-healed", ""},
+	{"check hangs on a busy host", []edit{rationed, checks(ok, hung, ok, ok)}, model.Unknown, "unproven check-starved", "did not end in time, but for 8s production left"},
+	{"check fails on a busy host", []edit{rationed, checks(ok, bad, ok, ok)}, model.Fail, "error check-failed", ""},
+	{"check hangs before, on a busy host", []edit{rationed, checks(hung, ok, hung, ok)}, model.Pass, "", ""},
+	{"check hangs before", []edit{checks(hung, ok, hung, ok)}, model.Pass, "info check-healed", ""},
 	{"check not runnable", []edit{checks(none, none, none, none)}, model.Unknown, "unproven check-not-started", "could not be run: no such file"},
 	{"check lost by the action", []edit{checks(ok, none, ok, ok)}, model.Fail, "error check-failed", ""},
 	{"check assumed", []edit{askedAt(model.WhenBefore), checks(bad, skipped, bad, skipped)}, model.Unknown, "unproven check-assumed", "not what the action takes for granted"},

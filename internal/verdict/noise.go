@@ -32,7 +32,7 @@ var comparing = map[string]func(model.Finding) string{
 	"log-forbidden":     byPattern,
 	"check-interrupted": byInterruption,
 	"check-failed":      byCheckName, "not-mended": byCheckName, "check-healed": byCheckName, "check-repaired": byCheckName,
-	"check-not-started": byCheckName, "differs": byMessage, "records-behind": byMessage,
+	"check-not-started": byCheckName, "check-starved": byCheckName, "differs": byMessage, "records-behind": byMessage,
 }
 
 func byProcess(f model.Finding) string { return fmt.Sprintf("process %s %d", f.Member, f.PID) }

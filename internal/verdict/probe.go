@@ -20,17 +20,32 @@ func probes(o model.Observation) []model.Finding {
 	}
 	for _, t := range o.Trial.Probes {
 		want, c := wanted(o.Spec, t.Name), probe(o.Control, t.Name)
-		if f, ok := judgeProbe(want, t, c); ok {
-			found = append(found, f)
+		if f, ok := judgeProbe(want, t, c); ok && !(f.Rule == ruleHealed && starved(o, t.Before)) {
+			found = append(found, fair(o, f, t.After))
 		}
 		if f, ok := interrupted(want, t, c); ok {
-			found = append(found, f)
+			found = append(found, fair(o, f, t.Between.First))
 		}
 		if c != nil && want.AsksAfter() {
 			found = append(found, judgeOutput(want, t, *c)...)
 		}
 	}
 	return found
+}
+
+const ruleHealed = "check-healed"
+
+// starved reports whether a check may have come to no end because production left
+// the worlds hardly any processor.
+func starved(o model.Observation, r model.CommandResult) bool { return o.Rationed > 0 && r.CutOff() }
+
+// fair takes back what a starved check seems to prove.
+func fair(o model.Observation, f model.Finding, r model.CommandResult) model.Finding {
+	if f.Severity == model.Error && starved(o, r) {
+		f.Rule, f.Severity = "check-starved", model.Unproven
+		f.Message = fmt.Sprintf("%s; it did not end in time, but for %s production left the worlds hardly any processor", f.Message, round(o.Rationed))
+	}
+	return f
 }
 
 // wanted is what the run was told of a probe.
@@ -104,7 +119,7 @@ func passes(f model.Finding, want model.Probe, t, c model.ProbeResult) (model.Fi
 		f.Message = fmt.Sprintf("check %q passes after the action, but came to fail in the control, where nothing was done", t.Name)
 		f.Evidence = probeEvidence(want, c.After)
 	case !good(want, t.Before) && good(want, c.After):
-		f.Rule, f.Severity = "check-healed", model.Info
+		f.Rule, f.Severity = ruleHealed, model.Info
 		f.Message = fmt.Sprintf("check %q failed before and passes now, but it passes in the control too", t.Name)
 	case !good(want, t.Before):
 		f.Rule, f.Severity = "check-repaired", model.Info
