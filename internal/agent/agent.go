@@ -177,6 +177,7 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	if r.seeds, err = r.confine.cage("seeds", 0); err != nil {
 		return err
 	}
+	r.confine.hurry(r.seeds) // until the first worlds are made
 	r.tracer = osthread.New()
 	err = r.tracer.Do(func() (err error) {
 		r.snap, err = capture.Take(ctx, capture.Config{

@@ -126,10 +126,15 @@ func (c *confinement) cage(name string, memory int64) (*cage, error) {
 	return &cage{group: g, nice: !c.groups.Has("cpu"), memory: memory, rlimit: memory > 0 && !c.groups.Has("memory")}, nil
 }
 
-// hurried makes worlds, with real-time priority for those that are being made.
-func (c *confinement) hurried(seeds *cage, fn func() error) error {
+// hurry lets seeds have real-time priority, and one world.
+func (c *confinement) hurry(seeds *cage) {
 	c.groups.Hurry()
 	seeds.Hurry()
+}
+
+// hurried makes worlds, with real-time priority for those that are being made.
+func (c *confinement) hurried(seeds *cage, fn func() error) error {
+	c.hurry(seeds)
 	return errors.Join(fn(), seeds.Calm(), c.groups.Calm())
 }
 

@@ -371,7 +371,11 @@ func (t *taking) freeze(ctx context.Context) error {
 }
 
 // finish readies the seeds. Production runs again.
-func (t *taking) finish() error {
+func (t *taking) finish() (err error) {
+	// The worlds' wall clocks jump by the time that this takes.
+	if sys.Realtime(0, tracerPriority) == nil {
+		defer func() { err = errors.Join(err, sys.Realtime(0, 0)) }()
+	}
 	for _, p := range t.snap.Processes {
 		// The helper had none when it made the clone.
 		if err := p.Schedules[p.Member.PID].ApplySlack(p.Seed.PID); err != nil {
@@ -384,6 +388,7 @@ func (t *taking) finish() error {
 				return fmt.Errorf("confine the seed of %s: %w", p.Member.Name, err)
 			}
 		}
+		p.Seed.Hurry()
 		adj := fmt.Sprintf("/proc/%d/oom_score_adj", p.Seed.PID)
 		if err := os.WriteFile(adj, []byte("1000"), 0); err != nil {
 			return err
@@ -399,6 +404,9 @@ func (t *taking) finish() error {
 		}
 		if err := p.readSeed(); err != nil {
 			return fmt.Errorf("member %s: %w", p.Member.Name, err)
+		}
+		if err := p.Seed.Calm(); err != nil {
+			return err
 		}
 		if err := fault.SeedFinished.Hit(); err != nil {
 			return err

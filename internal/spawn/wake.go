@@ -23,11 +23,11 @@ const (
 
 // Opening appoints a moment, on the host's monotonic clock, at which worlds can
 // be woken if the first is begun with now. On a busy machine everything takes
-// longer: by how much, the making of the worlds has shown.
+// longer: by how much, the making of their phantoms has shown.
 func Opening(worlds ...*World) time.Duration {
 	at, _ := sys.Clocks()
 	for _, w := range worlds {
-		at += wakeWorld + w.Spawn/2
+		at += wakeWorld + w.built/2
 		for _, ph := range w.phantoms {
 			at += wakePhantom + time.Duration(len(ph.process.Threads))*wakeThread +
 				time.Duration(len(ph.process.Timers))*wakeTimer

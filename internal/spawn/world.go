@@ -78,6 +78,7 @@ type World struct {
 	WallAhead, ClockAhead time.Duration
 	Spawn                 time.Duration
 
+	built    time.Duration // how long the phantoms took, see Opening
 	closing  atomic.Bool
 	confine  Confinement
 	stops    map[string][]seal.Rule // see Config
@@ -156,9 +157,11 @@ func New(ctx context.Context, tracer *osthread.Thread, snap *capture.Snapshot, c
 	if err := w.inside.Do(func() error { return sys.Enter(w.init.PID(), sys.NewNet|sys.NewMount) }); err != nil {
 		return w, err
 	}
+	building := time.Now()
 	if err := w.hurried(w.build); err != nil {
 		return w, err
 	}
+	w.built = time.Since(building)
 	// Not before: the init enters a namespace while a world in a container is
 	// built, and mounts its /proc.
 	if err := w.superviseCalls(cfg.Addresses); err != nil {
