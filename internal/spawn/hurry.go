@@ -21,7 +21,7 @@ const tracerPriority = 9
 // all this takes, and programs that measure their timeouts by them (Kafka's
 // controllers: 2 s) hold an election then; production copies pages meanwhile.
 // Without the priority a cluster of three Java machines took 1.6 s on a host
-// that it kept busy, and with it 0.5 s.
+// that it kept busy, and with it 0.4 s.
 //
 // Afterwards nothing of the world has it, whether build succeeds or not.
 func (w *World) hurried(build func() error) (err error) {
