@@ -57,7 +57,7 @@ func (r *round) act(ctx context.Context) error {
 		return nil // the run ends here, unproven
 	}
 	for _, s := range r.trials {
-		s.seen.DeadlineHit = !s.ended() && s.seen.Action.Exit == nil && s.seen.Action.Err == ""
+		s.seen.DeadlineHit = !s.ended() && s.seen.Action.CutOff()
 	}
 	after, err := r.settle(ctx, before)
 	if err != nil || after == nil {

@@ -77,7 +77,8 @@ func Take(ctx context.Context, cfg Config) (snap *Snapshot, err error) {
 	if err := t.pause(ctx); err != nil {
 		return nil, err
 	}
-	return t.snap, t.finish()
+	// The worlds' wall clocks jump by the time that this takes.
+	return t.snap, sys.Urgently(tracerPriority, t.finish)
 }
 
 // taking is a snapshot in the making.
@@ -371,11 +372,7 @@ func (t *taking) freeze(ctx context.Context) error {
 }
 
 // finish readies the seeds. Production runs again.
-func (t *taking) finish() (err error) {
-	// The worlds' wall clocks jump by the time that this takes.
-	if sys.Realtime(0, tracerPriority) == nil {
-		defer func() { err = errors.Join(err, sys.Realtime(0, 0)) }()
-	}
+func (t *taking) finish() error {
 	for _, p := range t.snap.Processes {
 		// The helper had none when it made the clone.
 		if err := p.Schedules[p.Member.PID].ApplySlack(p.Seed.PID); err != nil {

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -130,17 +129,14 @@ func (s *shop) run(want int, action ...string) {
 // apply has pilot apply of the latest run end with a status, and say texts.
 func (s *shop) apply(want int, flags string, texts ...string) {
 	s.Helper()
-	cmd := exec.CommandContext(s.Context(), s.binary, append([]string{"apply", "latest"}, strings.Fields(flags)...)...)
-	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(s.dir, "state"))
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	_ = cmd.Run()
-	if got := cmd.ProcessState.ExitCode(); got != want {
-		s.Errorf("apply %s: exit status %d, want %d:\n%s", flags, got, want, &out)
+	got, stdout, stderr := runPilot(s.T, s.binary, s.dir, os.Environ(), append([]string{"apply", "latest"}, strings.Fields(flags)...)...)
+	said := stdout + stderr
+	if got != want {
+		s.Errorf("apply %s: exit status %d, want %d:\n%s", flags, got, want, said)
 	}
 	for _, text := range texts {
-		if !strings.Contains(out.String(), text) {
-			s.Errorf("apply %s does not say %q:\n%s", flags, text, &out)
+		if !strings.Contains(said, text) {
+			s.Errorf("apply %s does not say %q:\n%s", flags, text, said)
 		}
 	}
 }

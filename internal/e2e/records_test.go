@@ -3,11 +3,9 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -121,14 +119,10 @@ func pilotAction(t *testing.T, dir string, env []string, preset string, pids []i
 		t.Fatal(err)
 	}
 	members := strings.Trim(strings.ReplaceAll(fmt.Sprint(pids), " ", ","), "[]")
-	cmd := exec.CommandContext(t.Context(), pilotBinary(t), "run", "-q", "--json", "--settle", "2s", "--patience", "0s", "--max-pause", "1s", "--timeout", "150s",
+	_, stdout, stderr := runPilot(t, pilotBinary(t), dir, env, "run", "-q", "--json", "--settle", "2s", "--patience", "0s", "--max-pause", "1s", "--timeout", "150s",
 		"--preset", preset, "--pid", members, "--", "sh", path)
-	cmd.Env = append(env, "XDG_STATE_HOME="+filepath.Join(dir, "state"))
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	_ = cmd.Run()
-	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
-		t.Fatalf("pilot said %q (%v)\n%s", &stdout, err, &stderr)
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		t.Fatalf("pilot said %q (%v)\n%s", stdout, err, stderr)
 	}
 	if r.Trial.Action == nil || !r.Trial.Action.OK() {
 		t.Errorf("the action: %+v", r.Trial.Action)

@@ -84,19 +84,28 @@ func testRun(t *testing.T, kind testcluster.Kind) {
 	}
 }
 
+// runPilot runs pilot with the state of all runs in dir.
+func runPilot(t *testing.T, binary, dir string, env []string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary, args...)
+	cmd.Env = append(slices.Clip(env), "XDG_STATE_HOME="+filepath.Join(dir, "state"))
+	var out, said strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), said.String()
+}
+
 // pilotRun has `pilot run` with args end with a status, and returns its report. dir
 // has the state of all runs.
 func pilotRun(t *testing.T, binary, dir string, want int, args ...string) (r model.Report) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), binary, append([]string{"run", "-q", "--json", "--patience", "0s"}, args...)...)
-	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(dir, "state"))
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	_ = cmd.Run()
-	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
-		t.Fatalf("pilot said %q (%v)\n%s", &stdout, err, &stderr)
+	got, stdout, stderr := runPilot(t, binary, dir, os.Environ(), append([]string{"run", "-q", "--json", "--patience", "0s"}, args...)...)
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		t.Fatalf("pilot said %q (%v)\n%s", stdout, err, stderr)
 	}
-	if got := cmd.ProcessState.ExitCode(); got != want {
+	if got != want {
 		t.Errorf("exit status %d, want %d: %s\n%+v", got, want, r.Verdict.Reason, r.Verdict.Findings)
 	}
 	if len(r.Leftovers) > 0 {

@@ -3,10 +3,8 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -35,19 +33,15 @@ func testSeries(t *testing.T, kind testcluster.Kind) {
 	run := func(want int, into any, args ...string) string {
 		t.Helper()
 		args = slices.Insert(args, 1, "-q", "--settle", "2s", "--pid", strings.Join(pids, ","), "--check", health)
-		cmd := exec.CommandContext(t.Context(), binary, args...)
-		cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(dir, "state"))
-		var stdout, stderr bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		_ = cmd.Run()
-		if got := cmd.ProcessState.ExitCode(); got != want {
-			t.Errorf("%v: exit status %d, want %d\n%s%s", args, got, want, &stdout, &stderr)
+		got, stdout, stderr := runPilot(t, binary, dir, os.Environ(), args...)
+		if got != want {
+			t.Errorf("%v: exit status %d, want %d\n%s%s", args, got, want, stdout, stderr)
 		}
 		if into == nil {
-			return stdout.String()
+			return stdout
 		}
-		if err := json.Unmarshal(stdout.Bytes(), into); err != nil {
-			t.Fatalf("pilot said %q (%v)\n%s", &stdout, err, &stderr)
+		if err := json.Unmarshal([]byte(stdout), into); err != nil {
+			t.Fatalf("pilot said %q (%v)\n%s", stdout, err, stderr)
 		}
 		return ""
 	}
@@ -88,11 +82,10 @@ func testSeries(t *testing.T, kind testcluster.Kind) {
 	}
 	// Each has a run of its own, which can be read again.
 	for _, id := range []string{c.Columns[0].Run, c.Columns[1].Run, s.Rounds[2].Run} {
-		cmd := exec.Command(binary, "report", id, "-o", "json")
-		cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(dir, "state"))
+		status, out, _ := runPilot(t, binary, dir, os.Environ(), "report", id, "-o", "json")
 		var r model.Report
-		if out, err := cmd.Output(); err != nil || json.Unmarshal(out, &r) != nil || r.ID != id || r.Part == nil || len(r.Leftovers) > 0 {
-			t.Errorf("report %s: %v, part %+v, left %v", id, err, r.Part, r.Leftovers)
+		if status != 0 || json.Unmarshal([]byte(out), &r) != nil || r.ID != id || r.Part == nil || len(r.Leftovers) > 0 {
+			t.Errorf("report %s: status %d, part %+v, left %v", id, status, r.Part, r.Leftovers)
 		}
 	}
 	for _, line := range processesNaming(filepath.Join(dir, "state")) {

@@ -96,15 +96,12 @@ func auditProcess(pid int, theirs *estate, home map[string]uint64) error {
 			return fmt.Errorf("it is not in the world's %s namespace", ns)
 		}
 	}
-	if err := auditPriority(pid); err != nil {
-		return err
-	}
 	return auditPowers(pid)
 }
 
 // auditPowers makes sure that no thread has a capability that reaches out of the
-// world, or makes calls without the world's filter, and that no program of the
-// host is started for a core dump.
+// world, makes calls without the world's filter, or has real-time priority, and that
+// no program of the host is started for a core dump.
 func auditPowers(pid int) error {
 	tids, err := procfs.Tasks(pid)
 	if err != nil {
@@ -124,6 +121,9 @@ func auditPowers(pid int) error {
 		}
 		if s.Seccomp != unix.SECCOMP_MODE_FILTER {
 			return fmt.Errorf("thread %d makes calls without a filter", tid)
+		}
+		if err := auditPriority(tid); err != nil {
+			return err
 		}
 	}
 	core, err := procfs.HardLimit(pid, procfs.LimitCore)

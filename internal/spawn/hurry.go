@@ -5,9 +5,7 @@ package spawn
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 
-	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/sys"
 	"github.com/pilotexec/pilot/internal/tracee"
 	"golang.org/x/sys/unix"
@@ -43,12 +41,7 @@ func (w *World) hurried(build func() error) (err error) {
 
 // urgently runs fn on the tracer, with real-time priority where that is allowed.
 func (w *World) urgently(fn func() error) error {
-	return w.tracer.Do(func() (err error) {
-		if sys.Realtime(0, tracerPriority) == nil {
-			defer func() { err = errors.Join(err, sys.Realtime(0, 0)) }()
-		}
-		return fn()
-	})
+	return w.tracer.Do(func() error { return sys.Urgently(tracerPriority, fn) })
 }
 
 // admit bounds the first process that a seed has forked. A group that has no share
@@ -74,20 +67,15 @@ func (w *World) eachPuppet(fn func(*tracee.Puppet) error) error {
 	return errors.Join(errs...)
 }
 
-// auditPriority makes sure that no thread of a process goes before production's.
-func auditPriority(pid int) error {
-	tids, err := procfs.Tasks(pid)
-	if err != nil {
-		return err
+// auditPriority makes sure that a thread, if it still runs, does not go before
+// production's.
+func auditPriority(tid int) error {
+	first, err := sys.IsRealtime(tid)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
 	}
-	for _, tid := range tids {
-		switch first, err := sys.IsRealtime(tid); {
-		case errors.Is(err, unix.ESRCH), errors.Is(err, fs.ErrNotExist): // it has ended
-		case err != nil:
-			return err
-		case first:
-			return fmt.Errorf("thread %d has real-time priority", tid)
-		}
+	if first {
+		return fmt.Errorf("thread %d has real-time priority", tid)
 	}
-	return nil
+	return err
 }

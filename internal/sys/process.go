@@ -140,6 +140,15 @@ func Realtime(tid, prio int) error {
 	return setScheduler(tid, unix.SCHED_FIFO|resetOnFork, prio)
 }
 
+// Urgently runs fn with real-time priority for the calling thread, where that is
+// allowed.
+func Urgently(prio int, fn func() error) (err error) {
+	if Realtime(0, prio) == nil {
+		defer func() { err = errors.Join(err, Realtime(0, 0)) }()
+	}
+	return fn()
+}
+
 // RealtimeKin is Realtime with a priority that children inherit.
 func RealtimeKin(tid, prio int) error { return setScheduler(tid, unix.SCHED_FIFO, prio) }
 

@@ -90,11 +90,3 @@ func IsRealtime(tid int) (bool, error) {
 	}
 	return attr.Policy == unix.SCHED_FIFO || attr.Policy == unix.SCHED_RR || attr.Policy == unix.SCHED_DEADLINE, nil
 }
-
-// Urgent gives thread tid real-time priority, which its children do not inherit.
-func Urgent(tid, prio int) error {
-	attr := unix.SchedAttr{
-		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: uint32(prio), Flags: unix.SCHED_FLAG_RESET_ON_FORK,
-	}
-	return os.NewSyscallError("sched_setattr", unix.SchedSetAttr(tid, &attr, 0))
-}

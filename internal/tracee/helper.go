@@ -88,7 +88,7 @@ func (o *Origin) HelperUntil(deadline time.Time, c Call) (int64, error) {
 
 // Hurry gives the helper real-time priority where that is allowed, for the time
 // in which production waits for it. The seed does not inherit it.
-func (o *Origin) Hurry(prio int) { _ = sys.Urgent(o.helper, prio) }
+func (o *Origin) Hurry(prio int) { _ = sys.Realtime(o.helper, prio) }
 
 // Calm takes it away again.
 func (o *Origin) Calm() error {

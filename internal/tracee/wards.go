@@ -66,9 +66,8 @@ func (w *wards) add(tid int) {
 }
 
 // attend is add for one that is traced for long: where the kernel tells of its end
-// (Linux 6.9), nobody looks after it until then. Looking 200 times a second takes a
-// hundredth of a processor, and ten times that in the runtime, which looks after
-// whoever runs.
+// (Linux 6.9), nobody looks after it until then: each look also wakes the runtime's
+// monitor, which takes more than the look.
 func (w *wards) attend(tid int) {
 	fd, err := sys.PidfdOpenThread(tid)
 	if err != nil {
