@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/pilotexec/pilot/internal/agent"
@@ -73,6 +74,15 @@ func empty(t *testing.T) *scene {
 	testenv.Privileged(t)
 	dir := testenv.Dir(t, "member")
 	s := &scene{dir: dir, binary: filepath.Join(dir, "victim"), space: testenv.Space(t)}
+	t.Cleanup(func() { // when all members have been killed
+		for _, place := range victim.MemberPlaces {
+			// A directory with this prefix is a scene's own.
+			left, _ := filepath.Glob(filepath.Join(place, victim.MemberPrefix+"[0-9]*"))
+			for _, file := range left {
+				_ = syscall.Unlink(file)
+			}
+		}
+	})
 	if err := copyProgram(s.binary); err != nil {
 		t.Fatal(err)
 	}

@@ -43,8 +43,8 @@ func member(dir string) (step, error) {
 		if err := os.WriteFile(filepath.Join(dir, "new"), []byte(fmt.Sprint(n)), 0o600); err != nil {
 			return "", err
 		}
-		for _, place := range []string{"/tmp", "/var/tmp", "/dev/shm"} {
-			name := fmt.Sprintf("%s/pilot-member-%d", place, os.Getpid())
+		for _, place := range MemberPlaces {
+			name := fmt.Sprintf("%s/%s%d", place, MemberPrefix, os.Getpid())
 			if err := os.WriteFile(name, nil, 0o600); err != nil {
 				return "", err
 			}
@@ -60,6 +60,12 @@ func member(dir string) (step, error) {
 		return "", out.Close()
 	}, nil
 }
+
+// MemberPlaces are where a member makes a file with this prefix for a moment. One
+// that is killed then leaves it.
+var MemberPlaces = []string{"/tmp", "/var/tmp", "/dev/shm"}
+
+const MemberPrefix = "pilot-member-"
 
 // Keeps returns those of a set of capabilities that a phantom has, too: the
 // others, by their numbers in capabilities(7), reach out of a world.
