@@ -4,13 +4,13 @@ package agent
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/live"
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/verdict"
 )
 
 // defaultProbeTimeout bounds a probe that has no limit of its own.
@@ -22,10 +22,10 @@ func (r *round) act(ctx context.Context) error {
 		r.progress("probe", "before the action, in all worlds")
 	}
 	before := r.probe(ctx, model.Probe.AsksBefore)
-	if ctx.Err() == nil && slices.ContainsFunc(before, cutOff) {
+	if ctx.Err() == nil && verdict.Unsettled(r.spec.Probes, before) {
 		// Worlds are slow at first: each page that they write is copied then, and on a
 		// busy host they have little of the processors.
-		r.progress("probe", "again, since a check did not end in time")
+		r.progress("probe", "again, since a check did not end in time or the worlds, still alike, differ in it")
 		before = r.probe(ctx, model.Probe.AsksBefore)
 	}
 	if err := ctx.Err(); err != nil {
@@ -74,11 +74,6 @@ func (r *round) act(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
-}
-
-// cutOff reports whether one of the probes of a world did not end in time.
-func cutOff(results []model.CommandResult) bool {
-	return slices.ContainsFunc(results, model.CommandResult.CutOff)
 }
 
 // actions runs every trial's action, all at once.

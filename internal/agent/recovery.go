@@ -29,7 +29,7 @@ func (r *round) awaitHealth(ctx context.Context, i int) {
 		}
 		s.seen.Recovery = &model.Recovery{Healthy: healthy, After: after}
 		left := r.spec.Settle + r.spec.Patience - after
-		if healthy || left <= 0 || left <= r.spec.Patience && verdict.Hopeless(r.soFar(i)) || !wait(ctx, recoverEvery) {
+		if healthy || left <= 0 || left <= r.spec.Patience && verdict.Foresee(r.soFar(i)).Hopeless || !wait(ctx, recoverEvery) {
 			return
 		}
 	}

@@ -17,8 +17,8 @@ import (
 const leastWindow = time.Second
 
 // settle watches the worlds and runs the checks after it, again and again while
-// only that is wrong which time may mend: members may need long to come back. It
-// returns nil when the run ends before.
+// only that is wrong which time may mend: members may need long to come back, and
+// worlds long to answer on a busy host. It returns nil when the run ends before.
 func (r *round) settle(ctx context.Context, before [][]model.CommandResult) (after [][]model.CommandResult, err error) {
 	r.progress("settle", "watching for "+r.spec.Settle.String())
 	began := time.Now()
@@ -27,6 +27,7 @@ func (r *round) settle(ctx context.Context, before [][]model.CommandResult) (aft
 		patience = 0 // the checks were waited for
 	}
 	window := r.spec.Settle
+	wrong := make([]bool, len(r.trials)) // at some time, and not by noise alone
 	for again := false; ; again = true {
 		if whole, err := r.watchFor(ctx, window); err != nil || !whole {
 			return nil, err
@@ -37,14 +38,7 @@ func (r *round) settle(ctx context.Context, before [][]model.CommandResult) (aft
 		}
 		waited := time.Since(began)
 		left := r.spec.Settle + patience - waited
-		pending, over := false, slices.ContainsFunc(r.sides(), (*side).ended)
-		for i, s := range r.trials {
-			p := !over && verdict.Pending(r.probed(i, before, after))
-			if again && s.seen.Recovery == nil && !p && !over {
-				s.seen.Recovery = &model.Recovery{Healthy: true, After: waited}
-			}
-			pending = pending || p
-		}
+		pending := r.pending(before, after, wrong, waited)
 		if !pending || left <= 0 || stopped(ctx) {
 			return after, fault.WorldSettled.Hit()
 		}
@@ -53,6 +47,23 @@ func (r *round) settle(ctx context.Context, before [][]model.CommandResult) (aft
 		}
 		window = min(max(r.spec.Settle, leastWindow), left)
 	}
+}
+
+// pending reports whether more time may make a trial a better one, and notes which were
+// wrong at some time, and when they were well again.
+func (r *round) pending(before, after [][]model.CommandResult, wrong []bool, waited time.Duration) (any bool) {
+	if slices.ContainsFunc(r.sides(), (*side).ended) {
+		return false // there is nothing to compare with
+	}
+	for i, s := range r.trials {
+		p := verdict.Foresee(r.probed(i, before, after))
+		if wrong[i] && s.seen.Recovery == nil && !p.Wrong && !p.Unsure {
+			s.seen.Recovery = &model.Recovery{Healthy: true, After: waited}
+		}
+		wrong[i] = wrong[i] || p.Wrong
+		any = any || p.Pending()
+	}
+	return any
 }
 
 // watchFor watches the worlds for a while. whole is false when that ended early,

@@ -383,11 +383,11 @@ func (o *outcome) look(ctx context.Context, req request, w *spawn.World, watch *
 	if o.Lost > 0 {
 		problem("%d of %d connections between members were lost in the fork", o.Lost, o.Pause.Connections)
 	}
-	// The fork is written to, and must keep that to itself. The clients may
-	// need several goes to connect on a busy machine.
+	// The fork is written to, and must keep that to itself. The clients need long to
+	// connect on a busy machine, which serves production first.
 	written := 0
-	for try := 0; try < 10 && written == 0; try++ {
-		_ = inWorld("load", append([]string{"timeout", "0.5"}, req.Load...))
+	for limit := 0.5; limit < 10 && written == 0; limit *= 2 {
+		_ = inWorld("load", append([]string{"timeout", fmt.Sprint(limit)}, req.Load...))
 		mine, err := testcluster.ParseStatus([]byte(inWorld("foreign", req.Foreign).Output))
 		if err != nil {
 			problem("status of the fork's own writes: %v", err)

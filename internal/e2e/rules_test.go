@@ -154,7 +154,8 @@ settle: 3s
 		{"crashed", "kill -SEGV " + pid, plain, nil, 3, "member-lost", model.Unproven},
 		{"started again", again, plain, []string{"--settle", "3s"}, 3, "member-lost", model.Unproven},
 		{"deaf", inBash(tell("CONFIG SET port 0")), plain, nil, 0, "", ""},
-		{"well only later", shut, plain, []string{"--patience", "20s", "--check", "bash -c '" + strings.ReplaceAll(ping, "'", `'\''`) + "'"}, 3, "check-noise", model.Unproven},
+		{"well only later", shut, plain, []string{"--patience", "20s", "--check", "bash -c '" + strings.ReplaceAll(ping, "'", `'\''`) + "'"}, 0, "", ""},
+		{"not well in time", shut, plain, []string{"--check", "bash -c '" + strings.ReplaceAll(ping, "'", `'\''`) + "'"}, 3, "check-noise", model.Unproven},
 	} {
 		t.Run("in the control too: "+c.name, func(t *testing.T) {
 			args := append([]string{"-f", c.file, "--settle", "1s", "--pid", pid, "--pid", replica, "--pid", inWorlds(t, dir, c.script)}, c.flags...)

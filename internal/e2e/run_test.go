@@ -39,7 +39,8 @@ func testRun(t *testing.T, kind testcluster.Kind) {
 	health := strings.Join(cluster.HealthCommand(), " ")
 	run := func(want int, action ...string) model.Report {
 		t.Helper()
-		args := []string{"--settle", "1s", "--trace", "full", "--pid", strings.Join(pids, ","), "--check", health, "--"}
+		// Patience as users have it: the host is busy with what production just started.
+		args := []string{"--settle", "1s", "--patience", "30s", "--trace", "full", "--pid", strings.Join(pids, ","), "--check", health, "--"}
 		return pilotRun(t, binary, dir, want, append(args, action...)...)
 	}
 	r := run(0, "true")

@@ -148,7 +148,8 @@ log4j.appender.OUT.layout.ConversionPattern=[%d] %p %m (%c)%n
 `
 
 // layOutKafka formats the data directories as kafka-storage.sh would: a JVM for
-// each takes seconds.
+// each takes seconds. The log cleaner's buffer of 128 MiB at once does not always fit
+// into the heap.
 func (c *Cluster) layOutKafka() error {
 	log4j := filepath.Join(c.Dir, "log4j.properties")
 	if err := os.WriteFile(log4j, []byte(kafkaLog4j), 0o644); err != nil {
@@ -170,6 +171,7 @@ listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs=%s
 connections.max.idle.ms=3600000
 auto.leader.rebalance.enable=false
+log.cleaner.dedupe.buffer.size=16777216
 `, i+1, strings.Join(voters, ","), m.Client, m.Peer, m.Data)
 		if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 			return err

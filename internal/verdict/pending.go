@@ -12,29 +12,47 @@ var mendable = map[string]bool{
 	"check-failed": true, "not-mended": true, "data-lost": true, "differs": true, "service-gone": true, "stuck": true,
 }
 
-// Pending reports whether something is wrong with a trial that goes on, and only
-// that which time may mend. Its logs, files and events are not known yet.
-func Pending(o model.Observation) bool {
-	wrong, hopeless := soFar(o)
-	return wrong && !hopeless
+// unsure are the rules about checks that tell nothing of the action, which is no answer
+// either: worlds that had hardly any processor may be well a little later.
+var unsure = map[string]bool{ruleNoise: true, ruleStarved: true}
+
+// Prospect is what a trial looks like while it goes on. Its logs, files and events are
+// not known yet.
+type Prospect struct {
+	Wrong    bool // something is wrong with it
+	Unsure   bool // a check tells nothing of the action
+	Hopeless bool // no time mends what is wrong
 }
 
-// Hopeless reports whether something is wrong with it that no time mends.
-func Hopeless(o model.Observation) bool {
-	_, hopeless := soFar(o)
-	return hopeless
-}
+// Pending reports whether more time may make the trial a better one.
+func (p Prospect) Pending() bool { return (p.Wrong || p.Unsure) && !p.Hopeless }
 
-func soFar(o model.Observation) (wrong, hopeless bool) {
+// Foresee looks at a trial that goes on.
+func Foresee(o model.Observation) (p Prospect) {
 	o.Spec.LogRules = nil
 	found, _ := judge(o)
 	for _, f := range found {
 		if f.Severity == model.Error {
-			wrong = true
-			hopeless = hopeless || !mendable[f.Rule]
+			p.Wrong = true
+			p.Hopeless = p.Hopeless || !mendable[f.Rule]
+		}
+		p.Unsure = p.Unsure || unsure[f.Rule]
+	}
+	return p
+}
+
+// Unsettled reports whether a check should be asked once more before the action: it did
+// not end, or passes in one world and fails in another, which are still alike. before has
+// what the probes gave in each world.
+func Unsettled(probes []model.Probe, before [][]model.CommandResult) bool {
+	for i, p := range probes {
+		for _, world := range before {
+			if world[i].CutOff() || good(p, world[i]) != good(p, before[0][i]) {
+				return true
+			}
 		}
 	}
-	return wrong, hopeless
+	return false
 }
 
 // late tells that the worlds had to be watched for longer than the user wanted.

@@ -33,7 +33,11 @@ func probes(o model.Observation) []model.Finding {
 	return found
 }
 
-const ruleHealed = "check-healed"
+const (
+	ruleHealed  = "check-healed"
+	ruleNoise   = "check-noise"
+	ruleStarved = "check-starved"
+)
 
 // starved reports whether a check may have come to no end because production left
 // the worlds hardly any processor.
@@ -42,7 +46,7 @@ func starved(o model.Observation, r model.CommandResult) bool { return o.Ratione
 // fair takes back what a starved check seems to prove.
 func fair(o model.Observation, f model.Finding, r model.CommandResult) model.Finding {
 	if f.Severity == model.Error && starved(o, r) {
-		f.Rule, f.Severity = "check-starved", model.Unproven
+		f.Rule, f.Severity = ruleStarved, model.Unproven
 		f.Message = fmt.Sprintf("%s; it did not end in time, but for %s production left the worlds hardly any processor", f.Message, round(o.Rationed))
 	}
 	return f
@@ -99,7 +103,7 @@ func judgeProbe(want model.Probe, t model.ProbeResult, c *model.ProbeResult) (mo
 		f.Severity = model.Error
 		f.Message = fmt.Sprintf("check %q fails after the action, as it does where it was not run", t.Name)
 	case good(want, t.Before):
-		f.Rule, f.Severity = "check-noise", model.Unproven
+		f.Rule, f.Severity = ruleNoise, model.Unproven
 		f.Message = fmt.Sprintf("check %q fails after the action, but came to fail in the control too", t.Name)
 	default:
 		f.Rule, f.Severity = "not-mended", model.Error
@@ -115,7 +119,7 @@ func passes(f model.Finding, want model.Probe, t, c model.ProbeResult) (model.Fi
 	case !want.AsksBefore():
 		return f, false
 	case good(want, c.Before) && !good(want, c.After):
-		f.Rule, f.Severity = "check-noise", model.Unproven
+		f.Rule, f.Severity = ruleNoise, model.Unproven
 		f.Message = fmt.Sprintf("check %q passes after the action, but came to fail in the control, where nothing was done", t.Name)
 		f.Evidence = probeEvidence(want, c.After)
 	case !good(want, t.Before) && good(want, c.After):
