@@ -26,20 +26,23 @@ const (
 	mostStored   = 20000    // files of all stores
 )
 
-// originals are the files of the image by their path.
-type originals map[string]image.Original
+// originals are the files of the image by their path, and what their stores have.
+type originals struct {
+	files map[string]image.Original
+	records.Surveyor
+}
 
-func (r *run) originals() originals {
-	all := originals{}
+func (r *run) originals() *originals {
+	all := map[string]image.Original{}
 	for _, o := range r.image.Originals() {
 		all[o.Path] = o
 	}
-	return all
+	return &originals{files: all}
 }
 
 // meanings says of each change of a world what it means, and what became of the
 // stores. The result tells what was left out.
-func (s *side) meanings(ctx context.Context, r *round, old originals, tree *image.Tree, files []model.FileChange) (left []string) {
+func (s *side) meanings(ctx context.Context, r *round, old *originals, tree *image.Tree, files []model.FileChange) (left []string) {
 	f := openFiles{}
 	defer f.close()
 	pairs := r.stored(old, tree, files, &f)
@@ -47,7 +50,7 @@ func (s *side) meanings(ctx context.Context, r *round, old originals, tree *imag
 		left = append(left, fmt.Sprintf("stores of %d files", len(pairs)))
 		pairs = nil
 	}
-	stores, unread := records.Survey(pairs, budget(ctx))
+	stores, unread := old.Survey(pairs, budget(ctx))
 	s.seen.Stores = stores
 	for _, name := range unread {
 		left = append(left, "parts of "+name)
@@ -95,7 +98,7 @@ func budget(ctx context.Context) *records.Budget {
 
 // stored pairs all files that belong to stores: those of the image, and those
 // that are new.
-func (r *run) stored(old originals, tree *image.Tree, files []model.FileChange, open *openFiles) (pairs []records.Pair) {
+func (r *run) stored(old *originals, tree *image.Tree, files []model.FileChange, open *openFiles) (pairs []records.Pair) {
 	changed := map[string]bool{}
 	for _, c := range files {
 		changed[c.Path] = true
@@ -103,7 +106,7 @@ func (r *run) stored(old originals, tree *image.Tree, files []model.FileChange, 
 			pairs = append(pairs, pairOf(c, old, tree, open))
 		}
 	}
-	for path, o := range old {
+	for path, o := range old.files {
 		if _, ok := records.StoreOf(path); ok && !changed[path] {
 			f := open.original(o)
 			pairs = append(pairs, records.Pair{Path: path, Member: r.memberOf(path), Before: f, After: f})
@@ -113,9 +116,9 @@ func (r *run) stored(old originals, tree *image.Tree, files []model.FileChange, 
 }
 
 // pairOf is a changed file before and after.
-func pairOf(c model.FileChange, old originals, tree *image.Tree, open *openFiles) records.Pair {
+func pairOf(c model.FileChange, old *originals, tree *image.Tree, open *openFiles) records.Pair {
 	p := records.Pair{Path: c.Path, Member: c.Member}
-	if o, ok := old[c.Path]; ok {
+	if o, ok := old.files[c.Path]; ok {
 		p.Before = open.original(o)
 	}
 	if c.Sign != "-" {

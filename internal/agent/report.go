@@ -56,7 +56,7 @@ func (r *round) report(ctx context.Context) ([]*model.Report, error) {
 	untraced := r.endTrace()
 	r.progress("erase", "the worlds")
 	closing := errors.Join(r.close(), untraced)
-	var old originals
+	var old *originals
 	if len(diffs) > 0 {
 		old = r.originals()
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pilotexec/pilot/internal/model"
@@ -73,6 +71,7 @@ type aof struct {
 	// vague is set when a command may have removed keys that it does not name, or
 	// names in an unknown way.
 	vague bool
+	args  arguments // of the command that is being read
 }
 
 func (a *aof) read(f File, b *Budget) error {
@@ -105,8 +104,8 @@ func (r *reader) respLine() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	end := bytes.Index(b, []byte("\r\n"))
-	if end < 1 {
+	end := bytes.IndexByte(b, '\n') - 1
+	if end < 1 || b[end] != '\r' {
 		if n < maxAOFLine {
 			return nil, r.cut()
 		}
@@ -121,11 +120,11 @@ func respNumber(line []byte, sign byte) int64 {
 	if len(line) < 2 || line[0] != sign {
 		return -1
 	}
-	n, err := strconv.ParseInt(string(line[1:]), 10, 64)
-	if err != nil {
+	n, ok := number(line[1:])
+	if !ok {
 		return -1
 	}
-	return n
+	return int64(n)
 }
 
 // command reads the arguments of one command, of which the first few count.
@@ -135,7 +134,7 @@ func (a *aof) command(r *reader, line []byte) error {
 		return fmt.Errorf("broken at byte %d", r.pos)
 	}
 	const most, longest = 1024, 64 << 10
-	var args [][]byte
+	a.args.reset()
 	for i := range n {
 		line, err := r.respLine()
 		if err != nil {
@@ -150,11 +149,11 @@ func (a *aof) command(r *reader, line []byte) error {
 			if err != nil {
 				return err
 			}
-			args = append(args, slices.Clone(arg))
+			a.args.add(arg)
 		} else if err := r.skip(size); err != nil {
 			return err
 		} else if a.seen != nil && i < most {
-			args = append(args, nil) // too long for a key
+			a.args.add(nil) // too long for a key
 		}
 		if err := r.skip(2); err != nil {
 			return err
@@ -164,10 +163,37 @@ func (a *aof) command(r *reader, line []byte) error {
 	if a.seen == nil {
 		return nil
 	}
+	args := a.args.all()
 	if int64(len(args)) < n && n > most {
 		a.vague = true
 	}
 	return a.apply(args)
+}
+
+// arguments are copies, since what a reader gave is gone when it gives more. A file has
+// millions of commands, so their memory is used again and again.
+type arguments struct {
+	bytes []byte
+	ends  []int
+	list  [][]byte
+}
+
+func (a *arguments) reset() { a.bytes, a.ends = a.bytes[:0], a.ends[:0] }
+
+func (a *arguments) add(arg []byte) {
+	a.bytes = append(a.bytes, arg...)
+	a.ends = append(a.ends, len(a.bytes))
+}
+
+// all is valid until the next reset.
+func (a *arguments) all() [][]byte {
+	a.list = a.list[:0]
+	from := 0
+	for _, to := range a.ends {
+		a.list = append(a.list, a.bytes[from:to])
+		from = to
+	}
+	return a.list
 }
 
 // readRedis is the store of a server. What it loads is said by its configuration,

@@ -28,14 +28,20 @@ func (a *aof) apply(args [][]byte) error {
 	if len(args) == 0 {
 		return nil
 	}
-	name := strings.ToLower(string(args[0]))
-	args = args[1:]
+	verb, args := args[0], args[1:]
+	for i, c := range verb {
+		if 'A' <= c && c <= 'Z' {
+			verb[i] = c + 'a' - 'A'
+		}
+	}
+	if aofCreating[string(verb)] && len(args) > 0 { // nearly always: no copy of the name is made
+		return a.set(a.db).add(hash(0, args[0]))
+	}
+	name := string(verb)
 	switch {
 	case name == "select" && len(args) == 1:
 		db, ok := number(args[0])
 		a.db, a.vague = db, a.vague || !ok
-	case aofCreating[name] && len(args) > 0:
-		return a.set(a.db).add(hash(0, args[0]))
 	case name == "mset" || name == "msetnx":
 		for i := 0; i+1 < len(args); i += 2 {
 			if err := a.set(a.db).add(hash(0, args[i])); err != nil {

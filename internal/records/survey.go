@@ -44,10 +44,14 @@ type replica struct {
 	member string
 }
 
+// A Surveyor compares the stores of one snapshot with those of several worlds, and
+// reads what the snapshot has of them once.
+type Surveyor struct{ known map[replica][]Figure }
+
 // Survey compares the stores of which a file changed, on any member. A replica
 // that did not change is told of too: it may have what another lost. What was
 // too much to read is left out, and named.
-func Survey(pairs []Pair, b *Budget) (stores []model.Store, left []string) {
+func (v *Surveyor) Survey(pairs []Pair, b *Budget) (stores []model.Store, left []string) {
 	all := map[replica][]Pair{}
 	touched := map[Store]bool{}
 	for _, p := range pairs {
@@ -69,7 +73,7 @@ func Survey(pairs []Pair, b *Budget) (stores []model.Store, left []string) {
 		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Name, b.Name), cmp.Compare(a.member, b.member))
 	})
 	for _, r := range order {
-		figures, whole := r.compare(all[r], b)
+		figures, whole := v.compare(r, all[r], b)
 		if !whole {
 			left = append(left, strings.TrimSpace(r.String()+" "+r.member))
 		}
@@ -80,8 +84,23 @@ func Survey(pairs []Pair, b *Budget) (stores []model.Store, left []string) {
 	return stores, left
 }
 
+// original reads a store of the snapshot.
+func (v *Surveyor) original(r replica, files []File, b *Budget) (figures []Figure, whole bool) {
+	if figures, ok := v.known[r]; ok {
+		return figures, true
+	}
+	figures, whole = r.Read(files, b)
+	if whole {
+		if v.known == nil {
+			v.known = map[replica][]Figure{}
+		}
+		v.known[r] = figures
+	}
+	return figures, whole
+}
+
 // compare reads a store as it was, and as it is.
-func (r replica) compare(pairs []Pair, b *Budget) (out []model.Figure, whole bool) {
+func (v *Surveyor) compare(r replica, pairs []Pair, b *Budget) (out []model.Figure, whole bool) {
 	var before, after []File
 	changed := false
 	for _, p := range pairs {
@@ -93,7 +112,7 @@ func (r replica) compare(pairs []Pair, b *Budget) (out []model.Figure, whole boo
 		}
 		changed = changed || p.changed()
 	}
-	old, oldWhole := r.Read(before, b)
+	old, oldWhole := v.original(r, before, b)
 	now, nowWhole := old, oldWhole
 	if changed {
 		now, nowWhole = r.Read(after, b)

@@ -26,7 +26,8 @@ func TestSurvey(t *testing.T) {
 		{Path: "/d/readme", Member: "r1"},
 	}
 	pairs[0].After = pairs[0].Before
-	got, left := Survey(pairs, plenty())
+	var survey Surveyor
+	got, left := survey.Survey(pairs, plenty())
 	want := []model.Store{
 		{System: "kafka", Name: "partition orders-0", Member: "b1", Path: "/b1/orders-0", Figures: []model.Figure{
 			{Name: "end offset", Kind: model.FigurePosition, Before: 30, After: 15},
@@ -40,7 +41,16 @@ func TestSurvey(t *testing.T) {
 	if !reflect.DeepEqual(got, want) || len(left) > 0 {
 		t.Errorf("got  %+v %q\nwant %+v", got, left, want)
 	}
-	if _, left := Survey(pairs, &Budget{Bytes: 100}); len(left) == 0 {
+	// Another world's: what the snapshot has is known already.
+	whole, again := plenty(), plenty()
+	new(Surveyor).Survey(pairs, whole)
+	if second, left := survey.Survey(pairs, again); !reflect.DeepEqual(second, want) || len(left) > 0 {
+		t.Errorf("the second time %+v %q", second, left)
+	}
+	if again.Bytes <= whole.Bytes {
+		t.Errorf("%d bytes are left of the budget, and %d where all is read", again.Bytes, whole.Bytes)
+	}
+	if _, left := new(Surveyor).Survey(pairs, &Budget{Bytes: 100}); len(left) == 0 {
 		t.Error("too much to read, and nothing was said")
 	}
 }
