@@ -67,6 +67,7 @@ type run struct {
 	confine  *confinement
 	seeds    *cage
 	guard    *guard
+	nice     niceness
 
 	tracer   *osthread.Thread
 	image    *image.Image
@@ -170,6 +171,7 @@ func (r *run) snapshot(ctx context.Context) (err error) {
 	if err := fault.AgentCopied.Hit(); err != nil {
 		return err
 	}
+	r.nice.usual() // until the first worlds run
 	r.openTrace()
 	expected := r.predicted
 	r.progress("snapshot", fmt.Sprintf("production stops for at most %v, for about %s and the comparison of files (stop %s, capture %s, fork %s)",

@@ -78,6 +78,7 @@ func (r *round) spawn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.nice.usual() // which what is started in the worlds inherits
 	if err := r.confine.hurried(r.seeds, func() error { return r.raise(ctx, addresses) }); err != nil {
 		return err
 	}
@@ -86,6 +87,7 @@ func (r *round) spawn(ctx context.Context) error {
 	if err := r.confine.groups.Yield(); err != nil {
 		return err
 	}
+	r.nice.modest()
 	r.guard.running(r.confine.groups)
 	for _, s := range r.sides() {
 		if err := s.release(); err != nil {

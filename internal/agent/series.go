@@ -11,6 +11,7 @@ import (
 
 	"github.com/pilotexec/pilot/internal/fault"
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/sys"
 )
 
 // usualWorlds is a trial and its control.
@@ -51,6 +52,11 @@ func (e Engine) Series(ctx context.Context, spec model.Spec, s model.Series, wor
 	}
 	if err := os.MkdirAll(workDir, 0o700); err != nil {
 		return err
+	}
+	if n, err := sys.NiceOf(); err == nil {
+		r.nice = niceness(n)
+		r.nice.modest()
+		defer r.nice.usual()
 	}
 	progress("check", fmt.Sprintf("%d members", len(spec.Members)))
 	if err := r.check(ctx); err != nil {

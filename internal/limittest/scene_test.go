@@ -133,6 +133,7 @@ type outcome struct {
 	Refused bool
 	Swept   []string
 	Phases  map[string]time.Time
+	Nice    map[string][]int // of the agent, when a phase of a series began
 }
 
 // command is the agent with an order, to be started on the scene's thread.
@@ -199,7 +200,7 @@ func agentMain() {
 		os.Exit(1)
 	}
 	o.Spec.Env = o.Env
-	got := outcome{Phases: map[string]time.Time{}}
+	got := outcome{Phases: map[string]time.Time{}, Nice: map[string][]int{}}
 	var err error
 	if o.Sweep {
 		got.Swept, err = agent.Engine{}.Sweep(context.Background(), []string{o.Work})

@@ -7,13 +7,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pilotexec/pilot/internal/agent"
 	"github.com/pilotexec/pilot/internal/model"
+	"github.com/pilotexec/pilot/internal/procfs"
 	"github.com/pilotexec/pilot/internal/series"
+	"golang.org/x/sys/unix"
 )
 
 // series makes a series on the real host.
@@ -25,6 +28,7 @@ func (o order) series(got *outcome) error {
 		if times[phase]++; phase == o.Cancel && times[phase] == 2 {
 			cancel()
 		}
+		got.Nice[phase] = append(got.Nice[phase], leastNice())
 		if phase == "spawn" {
 			dirs, _ := os.ReadDir(filepath.Join(o.Work, "worlds"))
 			got.Kept = max(got.Kept, len(dirs))
@@ -33,6 +37,38 @@ func (o order) series(got *outcome) error {
 			_ = os.WriteFile(filepath.Join(filepath.Dir(filepath.Dir(o.Work)), "round"), fmt.Append(nil, times[phase], "\n"), 0o644)
 		}
 	}, func(r *model.Report) { got.Reports = append(got.Reports, r) })
+}
+
+// leastNice is the lowest nice value among the threads of this process.
+func leastNice() int {
+	least := 20
+	tids, _ := procfs.Tasks(os.Getpid())
+	for _, tid := range tids {
+		if n, err := unix.Getpriority(unix.PRIO_PROCESS, tid); err == nil {
+			least = min(least, 20-n) // see getpriority(2)
+		}
+	}
+	return least
+}
+
+// TestPrivModest: all threads of the agent go behind production's before the pause and
+// after the worlds run, in each round, and what runs in worlds does not inherit it.
+func TestPrivModest(t *testing.T) {
+	s := stage(t, "hungry", `test "$(nice)" = 0`, here)
+	got := s.agent(t, order{Series: &model.Series{Rounds: 2}})
+	if len(got.Reports) != 2 || got.Err != "" {
+		t.Fatalf("%d reports: %s", len(got.Reports), got.Err)
+	}
+	for i, r := range got.Reports {
+		if r.Trial.Action == nil || !r.Trial.Action.OK() {
+			t.Errorf("round %d: action %+v", i+1, r.Trial.Action)
+		}
+	}
+	for phase, want := range map[string][]int{"copy": {5}, "snapshot": {0}, "spawn": {0, 0, 0, 0}, "act": {5, 5}, "erase": {5, 5}} {
+		if !slices.Equal(got.Nice[phase], want) {
+			t.Errorf("%s: nice values %v, want %v", phase, got.Nice[phase], want)
+		}
+	}
 }
 
 // TestPrivRounds: each round begins where the first did, with the same processes and
