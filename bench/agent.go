@@ -42,6 +42,7 @@ type answer struct {
 	Report *model.Report
 	// Released is how long after the command the worlds ran.
 	Released  time.Duration
+	Moments   []moment // of a run
 	Worlds    []footprint
 	Collapsed collapse.Outcome
 	Err       string
@@ -97,6 +98,7 @@ func agentMain() {
 	case "run":
 		began := time.Now()
 		a.Report, err = agent.Engine{}.Run(context.Background(), r.Spec, r.Dir, func(phase, _ string) {
+			a.Moments = append(a.Moments, moment{phase, time.Now()})
 			if phase == "act" {
 				a.Released = time.Since(began)
 			}

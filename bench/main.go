@@ -55,6 +55,8 @@ var cases = []struct {
 		"What of production and of the host grows when one process is piloted again and again.", (*bench).series},
 	{"cluster", "Production under load",
 		"Clients write as fast as they can. Rounds without pilot alternate with rounds in which a whole run goes on: copy, pause, trial and control world. Goal: 0.90 of the writes.", (*bench).full},
+	{"phases", "What each phase of a run takes from production",
+		"Clients write as fast as they can. Each phase's share of the writes that there were in 7 s before the run, and how many seconds of production that costs.", (*bench).phases},
 	{"half", "Production at half its load",
 		"Likewise, but the clients want half as many writes as they got in 7 s of writing as fast as they can: processors are free, as they are in production.", (*bench).half},
 	{"criu", "The pause against CRIU",
