@@ -149,7 +149,7 @@ log4j.appender.OUT.layout.ConversionPattern=[%d] %p %m (%c)%n
 
 // layOutKafka formats the data directories as kafka-storage.sh would: a JVM for
 // each takes seconds. The log cleaner's buffer of 128 MiB at once does not always fit
-// into the heap.
+// into the heap, and the second compiler of Java would take two processors for half a minute.
 func (c *Cluster) layOutKafka() error {
 	log4j := filepath.Join(c.Dir, "log4j.properties")
 	if err := os.WriteFile(log4j, []byte(kafkaLog4j), 0o644); err != nil {
@@ -181,7 +181,7 @@ log.cleaner.dedupe.buffer.size=16777216
 			return err
 		}
 		m.Args = []string{c.bin.Java,
-			"-Xmx256m", "-XX:-UsePerfData",
+			"-Xmx256m", "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1",
 			"-Dlog4j.configuration=file:" + log4j,
 			"-cp", filepath.Join(c.bin.KafkaLib, "*"),
 			"kafka.Kafka", conf,
