@@ -47,7 +47,12 @@ func vanished(m model.Member, err error) error {
 	if !errors.Is(err, tracee.ErrGone) && !errors.Is(err, unix.ESRCH) && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("member %s: %w", m.Name, err)
 	}
-	if tids, err := procfs.Tasks(m.PID); err != nil || len(tids) < 2 {
+	// Alone and a zombie it has ended. Alone and alive it has become another program since.
+	tids, err := procfs.Tasks(m.PID)
+	if err != nil {
+		return ended(m)
+	}
+	if s, err := procfs.ReadStat(m.PID); err != nil || len(tids) < 2 && s.State == 'Z' {
 		return ended(m)
 	}
 	return caught(m, tracee.ErrLeaving)

@@ -78,22 +78,19 @@ const fateTime = 300 * time.Millisecond
 // reason to doubt that.
 func (o *Origin) Fate(suspect bool) error {
 	defer o.wards.widen()()
-	ended := false
 	for deadline := time.Now().Add(fateTime); ; sys.Nanosleep(int64(time.Millisecond)) {
 		if o.Ended() {
-			// Twice, since the lead thread is a zombie while another one of its
-			// process takes its place.
+			// The lead thread is a zombie also while another one of its process is to take
+			// its place, and that may have happened before the others are counted.
 			tids, err := procfs.Tasks(o.PID)
-			if ended && (err != nil || len(tids) < 2) {
+			if err != nil || len(tids) < 2 && o.Ended() {
 				return ErrGone
 			}
 			if time.Now().After(deadline) {
 				return ErrLeaving
 			}
-			ended = true
 			continue
 		}
-		ended = false
 		var b [1]byte
 		if err := readMem(o.mem, o.gadgets.Syscall, b[:]); errors.Is(err, io.EOF) {
 			return ErrReplaced // its memory as it was has no user any more
