@@ -29,15 +29,23 @@ func asked(dir string) (string, bool, error) {
 	return strings.TrimSpace(string(text)), err == nil, err
 }
 
-// hungry takes 8 MiB more in each round, without end.
+// hungry takes 8 MiB more in each round, until there is no more. Then it gives the last
+// of it back, which Go's runtime needs to live on.
 func hungry(dir string) (step, error) {
 	const size = 8 << 20
+	var last []byte
+	var end error
 	return func() (string, error) {
 		_, greedy, err := asked(dir)
-		if !greedy || err != nil {
-			return "", err
+		if !greedy || err != nil || end != nil {
+			return "", errors.Join(err, end)
 		}
 		mem, err := mmap(-1, size, unix.MAP_PRIVATE|unix.MAP_ANON)
+		if err != nil && last != nil {
+			end = err
+			return "", errors.Join(end, unix.Munmap(last))
+		}
+		last = mem
 		for at := 0; at < len(mem); at += 4096 {
 			mem[at] = 1
 		}
