@@ -54,7 +54,7 @@ var cases = []struct {
 	{"series", "Run after run",
 		"What of production and of the host grows when one process is piloted again and again.", (*bench).series},
 	{"cluster", "Production under load",
-		"Clients write as fast as they can. Rounds without pilot alternate with rounds in which a whole run goes on: copy, pause, trial and control world. Goal: 0.90 of the writes.", (*bench).full},
+		"Clients write as fast as they can. Rounds without pilot alternate with rounds in which a whole run goes on: copy, pause, trial and control world. Goal: 0.90 of the writes. There is no idle agent to measure: between runs nothing of pilot runs.", (*bench).full},
 	{"phases", "What each phase of a run takes from production",
 		"Clients write as fast as they can. Each phase's share of the writes that there were in 7 s before the run, and how many seconds of production that costs.", (*bench).phases},
 	{"half", "Production at half its load",
