@@ -38,6 +38,11 @@ func (a *app) report(d display, operands []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if d.html != "" || d.format == formatHTML { // a page shows who caused what
+		if err := store.LoadEvents(r); err != nil {
+			return 0, err
+		}
+	}
 	if d.html != "" && d.format == "" {
 		if !d.unmask {
 			r = mask.Report(r)

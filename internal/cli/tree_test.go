@@ -72,6 +72,9 @@ func TestTree(t *testing.T) {
 		}
 	}
 	b.want(0, words("tree --world control"), "pilot: hint: no events were recorded in the control")
+	if out := b.want(0, words("report -o html")); !strings.Contains(out, "Who caused what") {
+		t.Error("the page of a stored run does not say who caused what")
+	}
 	if out := b.want(0, words("report -o json")); strings.Contains(out, "events") {
 		t.Errorf("the report has events: %s", out)
 	}
