@@ -184,7 +184,7 @@ func (c *cage) Add(pid int) error {
 		}
 	}
 	if c.nice {
-		return lowPriority(pid)
+		return renice(pid, lowestPriority)
 	}
 	return nil
 }
@@ -209,21 +209,6 @@ func (c *cage) limitMemory(pid int) error {
 	}
 	now := unix.Rlimit{Cur: min(was.Cur, most), Max: min(was.Max, most)}
 	return os.NewSyscallError("prlimit", unix.Prlimit(pid, unix.RLIMIT_DATA, &now, nil))
-}
-
-// lowPriority gives every thread of a process the lowest priority that there is.
-func lowPriority(pid int) error {
-	tids, err := procfs.Tasks(pid)
-	if err != nil {
-		return err
-	}
-	for _, tid := range tids {
-		err := unix.Setpriority(unix.PRIO_PROCESS, tid, lowestPriority)
-		if err != nil && !errors.Is(err, unix.ESRCH) {
-			return os.NewSyscallError("setpriority", err)
-		}
-	}
-	return nil
 }
 
 // Holds returns an error when one of the threads is not in the group.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
 	"time"
 	"unsafe"
 
@@ -145,32 +144,6 @@ func Realtime(tid, prio int) error {
 func NiceOf() (int, error) {
 	n, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
 	return 20 - n, os.NewSyscallError("getpriority", err) // the call itself has no negative results
-}
-
-// Nice gives all threads of this process a nice value, which those that have real-time
-// priority get when they lose it. Threads that are made later inherit it.
-func Nice(value int) error {
-	seen := map[int]bool{}
-	for {
-		entries, err := os.ReadDir("/proc/self/task")
-		if err != nil {
-			return err
-		}
-		before := len(seen)
-		for _, e := range entries {
-			tid, err := strconv.Atoi(e.Name())
-			if err != nil || seen[tid] {
-				continue
-			}
-			seen[tid] = true
-			if err := unix.Setpriority(unix.PRIO_PROCESS, tid, value); err != nil && !errors.Is(err, unix.ESRCH) {
-				return os.NewSyscallError("setpriority", err)
-			}
-		}
-		if len(seen) == before {
-			return nil // a thread that was made meanwhile was made by one that had it
-		}
-	}
 }
 
 // Urgently runs fn with real-time priority for the calling thread, where that is
