@@ -44,6 +44,14 @@ const quietTime = 7 * time.Second
 // writes a second the clients of one want.
 func (b *bench) clusters(demand func(*testcluster.Cluster) (int, error)) (table, error) {
 	t := table{{"system", "pause", "writes/s alone", "during a run", "ratio", "p50 alone, during", "p99 alone, during", "slowest alone, during", "worlds run after, s", "a world in 30 s: memory, written, MiB"}}
+	return b.systems(t, func(kind testcluster.Kind, bin testcluster.Paths) (table, error) {
+		row, err := b.cluster(kind, bin, demand)
+		return table{row}, err
+	})
+}
+
+// systems adds to t what measure finds of each system that is asked for.
+func (b *bench) systems(t table, measure func(testcluster.Kind, testcluster.Paths) (table, error)) (table, error) {
 	bin, err := testcluster.Build(b.ctx)
 	if err != nil {
 		return t, err
@@ -52,13 +60,27 @@ func (b *bench) clusters(demand func(*testcluster.Cluster) (int, error)) (table,
 		if !b.system.MatchString(string(kind)) {
 			continue
 		}
-		row, err := b.cluster(kind, bin, demand)
+		rows, err := measure(kind, bin)
 		if err != nil {
 			return t, fmt.Errorf("%s: %w", kind, err)
 		}
-		t = append(t, row)
+		t = append(t, rows...)
 	}
 	return t, nil
+}
+
+// fullyLoaded starts servers below dir, and clients that write as fast as they can.
+func (b *bench) fullyLoaded(kind testcluster.Kind, bin testcluster.Paths, dir string) (*testcluster.Cluster, *testcluster.Load, error) {
+	c, err := testcluster.Start(b.ctx, kind, dir, bin, kind.DefaultSize())
+	if err != nil {
+		return nil, nil, err
+	}
+	load, err := c.StartLoad(b.ctx, testcluster.LoadConfig{Rate: testcluster.Unlimited})
+	if err != nil {
+		c.Stop()
+		return nil, nil, err
+	}
+	return c, load, nil
 }
 
 func (b *bench) cluster(kind testcluster.Kind, bin testcluster.Paths, demand func(*testcluster.Cluster) (int, error)) ([]string, error) {

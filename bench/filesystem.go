@@ -45,15 +45,11 @@ func (b *bench) onFileSystem(fs string, kind testcluster.Kind, bin testcluster.P
 			err = uerr
 		}
 	}()
-	c, err := testcluster.Start(b.ctx, kind, filepath.Join(top, "cluster"), bin, kind.DefaultSize())
+	c, load, err := b.fullyLoaded(kind, bin, filepath.Join(top, "cluster"))
 	if err != nil {
 		return nil, err
 	}
 	defer c.Stop()
-	load, err := c.StartLoad(b.ctx, testcluster.LoadConfig{Rate: testcluster.Unlimited})
-	if err != nil {
-		return nil, err
-	}
 	time.Sleep(5 * time.Second) // logs have their size
 	var pauses, files []time.Duration
 	var way string

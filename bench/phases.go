@@ -25,35 +25,15 @@ type count struct {
 
 // phases measures what each phase of a run takes from production.
 func (b *bench) phases() (table, error) {
-	t := table{{"system", "phase", "takes, s", "ratio", "lost, s"}}
-	bin, err := testcluster.Build(b.ctx)
-	if err != nil {
-		return t, err
-	}
-	for _, kind := range testcluster.Kinds {
-		if !b.system.MatchString(string(kind)) {
-			continue
-		}
-		rows, err := b.phasesOf(kind, bin)
-		if err != nil {
-			return t, fmt.Errorf("%s: %w", kind, err)
-		}
-		t = append(t, rows...)
-	}
-	return t, nil
+	return b.systems(table{{"system", "phase", "takes, s", "ratio", "lost, s"}}, b.phasesOf)
 }
 
 func (b *bench) phasesOf(kind testcluster.Kind, bin testcluster.Paths) (rows table, err error) {
-	c, err := testcluster.Start(b.ctx, kind, filepath.Join(b.dir, "phases", string(kind)), bin, kind.DefaultSize())
+	c, load, err := b.fullyLoaded(kind, bin, filepath.Join(b.dir, "phases", string(kind)))
 	if err != nil {
 		return nil, err
 	}
 	defer c.Stop()
-	load, err := c.StartLoad(b.ctx, testcluster.LoadConfig{Rate: testcluster.Unlimited})
-	if err != nil {
-		return nil, err
-	}
-	var names []string
 	took, ratios := map[string][]float64{}, map[string][]float64{}
 	for i := range b.rounds {
 		quiet, err := observe(load, func() error { time.Sleep(quietTime); return nil })
@@ -69,15 +49,11 @@ func (b *bench) phasesOf(kind testcluster.Kind, bin testcluster.Paths) (rows tab
 			return nil, err
 		}
 		for name, s := range parts(a.Moments, counts) {
-			if !slices.Contains(names, name) {
-				names = append(names, name)
-			}
 			took[name] = append(took[name], s.took.Seconds())
 			ratios[name] = append(ratios[name], s.acked/s.took.Seconds()/quiet.rate)
 		}
 	}
-	slices.SortFunc(names, func(x, y string) int { return slices.Index(phaseNames, x) - slices.Index(phaseNames, y) })
-	for _, name := range names {
+	for _, name := range phaseNames {
 		seconds, ratio := median(took[name]), median(ratios[name])
 		rows = append(rows, []string{string(kind), name, fmt.Sprintf("%.2f", seconds), fmt.Sprintf("%.2f", ratio), fmt.Sprintf("%.2f", seconds*(1-ratio))})
 	}
